@@ -1,0 +1,133 @@
+"""What an agent is: the whole interface between an algorithm and the service, on one page.
+
+An agent is plain torch: no files, threads, network, clock or global random state. It receives
+batches shaped by its own `demand`, learns, shows what it knows, and yields the one control step
+that is exported to the robots. Its actor's recurrent state is explicit (`carry`), never hidden.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import spaces
+from pydantic import BaseModel, ConfigDict
+
+from robot_client.bundle import Signature
+from robot_client.schema import ActionSpace
+
+Tensors = dict[str, torch.Tensor]
+
+
+class AgentConfig(BaseModel):
+    """Base of all configurations: frozen, documented field by field, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Windows of T consecutive rows, B at a time. The batch holds, besides the row's columns
+    (B, T, ...), `prev_action` (B, ...) executed before the first row, `row_id` (B, T), and
+    `context/<name>` (B, ...) for each name of `context`: what was stored under `policy/<name>` with
+    the row before the window. Where no row goes before, or it has no context, `is_first` is set.
+    A window that reaches its episode's end early goes on with another episode's rows; `is_first`
+    marks where, and `is_last` is set before it: no information crosses."""
+
+    batch: int
+    length: int
+    context: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """B rows with their n-step successors: columns (B, ...) of the row; `next/<obs>` n rows on (or
+    at the episode's end), `return` the discounted sum of the rewards between, `discount` the
+    factor of the value of the successor: discount**n, or 0 where it is terminal."""
+
+    batch: int
+    n_step: int = 1
+    discount: float = 0.99
+
+
+@dataclass(frozen=True)
+class OnPolicy:
+    """Rollouts of T rows, each served once, oldest first, of at most `max_lag` versions of age."""
+
+    batch: int
+    length: int
+    max_lag: int
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The agent learns nothing from data."""
+
+
+Demand = Sequences | Transitions | OnPolicy | Nothing
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one update yields. Everything stays on the device.
+
+    Args:
+        metrics: scalars.
+        context: (B, T, ...) recomputed `context/<name>` of the rows of the batch, to be stored.
+    """
+
+    metrics: Tensors
+    context: Tensors = field(default_factory=dict)
+
+
+class Actor(torch.nn.Module):
+    """One control step as a pure function of named tensors; see `robot_client.bundle` for names.
+
+    `forward` takes and returns dicts keyed like the graph's inputs and outputs. Batch axis first.
+    """
+
+    signature: Signature
+
+    def forward(self, inputs: Tensors) -> Tensors:
+        """One control step."""
+        raise NotImplementedError
+
+
+class Agent(ABC):
+    """A learning algorithm. Construct with (observation_space, action_space, config, device)."""
+
+    config_type: ClassVar[type[AgentConfig]]
+    demand: Demand
+
+    @abstractmethod
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: ActionSpace,
+        config: AgentConfig,
+        device: torch.device,
+    ) -> None:
+        """Build the networks. Raises errors.UnsupportedSpace when the spaces do not fit."""
+
+    @abstractmethod
+    def actor(self) -> Actor:
+        """The policy. Shares the agent's parameters: it acts as the agent has learned so far."""
+
+    @abstractmethod
+    def train(self, batch: Tensors) -> Learned:
+        """One update on one batch of `demand`."""
+
+    def report(self, batch: Tensors) -> dict[str, torch.Tensor]:
+        """Pictures of what the agent knows: name -> video (T, H, W, C) uint8, or curves (T, K)."""
+        return {}
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on as if nothing had happened: flat name -> tensor."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; raises KeyError or ValueError when names or shapes differ."""

@@ -1,0 +1,25 @@
+"""Every agent by name. A new algorithm is one file and one row here."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from agents.agent import Agent
+from agents.errors import UnknownAgent
+
+AGENTS: dict[str, str] = {
+    "dreamer": "agents.dreamer:Dreamer",
+    "random": "agents.random:Random",
+}
+
+
+def agent_class(name: str) -> type[Agent]:
+    """The class registered under `name`. Raises UnknownAgent."""
+    if name not in AGENTS:
+        close = difflib.get_close_matches(name, AGENTS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UnknownAgent(f"no agent {name!r}{hint} There are: {', '.join(sorted(AGENTS))}.")
+    module, _, cls = AGENTS[name].partition(":")
+    found: type[Agent] = getattr(import_module(module), cls)
+    return found

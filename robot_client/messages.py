@@ -1,0 +1,183 @@
+"""Every message between a robot and the server, and their form on the wire.
+
+A message is a msgpack header frame and one raw frame per array. The header is
+`{"v": protocol, "kind": name, "body": {field: value}, "arrays": [[name, dtype, shape], ...]}`.
+Nothing is ever unpickled. `decode` accepts what the dataclasses below declare and nothing else.
+
+Robot to server: Hello, Upload, Heartbeat, BlobRequest, PolicyReport, Event, CommandDone.
+Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from robot_client.schema import Columns, Json
+
+PROTOCOL = 1
+Verb = Literal["pause", "resume", "stop", "release", "end_episode"]
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First message of a connection: who the robot is and what it can do.
+
+    `robot` is a wish: under CURVE the name that the server has on file for the key counts.
+    `first_seq` is the oldest row in the spool, `next_seq` the one to be recorded next.
+    """
+
+    robot: str
+    epoch: str
+    observation_space: Json
+    action_space: Json
+    control_hz: float
+    task: Json
+    first_seq: int
+    next_seq: int
+    policy_version: int
+    client: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A chunk of rows; its columns travel as arrays."""
+
+    epoch: str
+    episode: int
+    first_seq: int
+    columns: Columns = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Sent by the control process every `heartbeat_s`: proof that the loop itself is alive.
+
+    `safety` is the rung of the ladder: fresh, cached, hold, stop or estop.
+    """
+
+    tick: int
+    policy_version: int
+    safety: str
+    reason: str
+    backlog_rows: int
+    loop_hz: float
+    missed_ticks: int
+    episode: int
+
+
+@dataclass(frozen=True)
+class BlobRequest:
+    """Asks for `size` bytes of a blob from `offset` on."""
+
+    sha256: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """A version has been swapped in (`error` empty), or was refused and why."""
+
+    experiment: str
+    version: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something an operator should know: kind such as safety_stop, robot_error, log."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CommandDone:
+    """The command `id` has taken effect, or failed with `error`."""
+
+    id: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """Answer to Hello. `next_seq` is the first row of this epoch that the server has not stored."""
+
+    robot: str
+    experiment: str
+    next_seq: int
+    heartbeat_s: float
+
+
+@dataclass(frozen=True)
+class Ack:
+    """Rows of the epoch before `next_seq` are durable; after a gap, go on from `next_seq`."""
+
+    epoch: str
+    next_seq: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The last message of kind `kind` was refused: `field` was `got` instead of `expected`.
+
+    `fatal` means that saying the same again cannot help: the robot must not retry as it is.
+    """
+
+    kind: str
+    field: str
+    expected: str
+    got: str
+    fatal: bool
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Answers every Heartbeat. `learner` is none, starting, running, paused or failed."""
+
+    tick: int
+    learner: str
+
+
+@dataclass(frozen=True)
+class PolicyOffer:
+    """A version to fetch, as `Manifest.to_json()`."""
+
+    manifest: Json
+
+
+@dataclass(frozen=True)
+class BlobPart:
+    """Bytes of a blob, as the single uint8 array `data`. `total` is the blob's size."""
+
+    sha256: str
+    offset: int
+    total: int
+    columns: Columns = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What an operator wants of the robot."""
+
+    id: int
+    verb: Verb
+
+
+Message = (
+    Hello
+    | Upload
+    | Heartbeat
+    | BlobRequest
+    | PolicyReport
+    | Event
+    | CommandDone
+    | Welcome
+    | Ack
+    | Rejected
+    | Pulse
+    | PolicyOffer
+    | BlobPart
+    | Command
+)

@@ -1,0 +1,272 @@
+"""The vocabulary that robots, server and agents share: rows, chunks, spaces and tasks.
+
+A row is what is recorded at step t of an episode: the observation, the reward that arrived with it,
+three flags, and the action executed after seeing it (zeros on the last row). The flags:
+
+    is_first     the episode begins here: recurrent state and previous action are void
+    is_last      the episode ends here for any reason: nothing follows, never bootstrap across
+    is_terminal  the task ended here in success or failure: there is no future reward
+
+`is_last` without `is_terminal` is a time limit, a pause or an operator's stop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from robot_client.errors import SchemaError
+
+Columns = dict[str, NDArray[Any]]  # name -> (N, ...)
+Json = dict[str, Any]
+ActionSpace = spaces.Box | spaces.Discrete
+
+REWARD = "reward"
+IS_FIRST = "is_first"
+IS_LAST = "is_last"
+IS_TERMINAL = "is_terminal"
+ACTION = "action"
+ACTION_REQUESTED = "action_requested"
+POLICY_VERSION = "policy_version"
+SOURCE = "source"
+TIME_MONOTONIC = "time_monotonic"
+TIME_WALL = "time_wall"
+EXTRA_PREFIX = "policy/"  # columns that a policy adds to the row, such as its recurrent state
+
+MAX_CHUNK_ROWS = 64
+NO_POLICY = -1  # policy_version of a row that no policy chose
+
+STEP_DTYPES: dict[str, str] = {
+    REWARD: "float32",
+    IS_FIRST: "bool",
+    IS_LAST: "bool",
+    IS_TERMINAL: "bool",
+    POLICY_VERSION: "int64",
+    SOURCE: "uint8",
+    TIME_MONOTONIC: "float64",
+    TIME_WALL: "float64",
+}
+RESERVED = frozenset({*STEP_DTYPES, ACTION, ACTION_REQUESTED, "seq", "row_id", "prev_action"})
+EXTRA_DTYPES = frozenset({"float16", "float32", "uint8", "int64"})
+
+
+class Source(IntEnum):
+    """Who chose the action of a row."""
+
+    POLICY = 0
+    PLANNER = 1
+    RANDOM = 2
+    HUMAN = 3
+    HOLD = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a robot is to do, as data.
+
+    Args:
+        name: short name; robots of one experiment may differ in it.
+        episode_steps: the episode is cut after this many control steps; None never cuts.
+    """
+
+    name: str
+    episode_steps: int | None = None
+
+    def to_json(self) -> Json:
+        """As plain JSON types."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Task:
+        """Inverse of `to_json`. Raises SchemaError on a wrong or unknown field."""
+        unknown = set(data) - {"name", "episode_steps"}
+        if unknown:
+            raise SchemaError("task", "the fields name, episode_steps", sorted(unknown))
+        name, steps = data.get("name"), data.get("episode_steps")
+        if not isinstance(name, str) or not name:
+            raise SchemaError("task.name", "a non-empty string", repr(name))
+        if steps is not None and (type(steps) is not int or steps < 1):
+            raise SchemaError("task.episode_steps", "a positive integer or null", repr(steps))
+        return Task(name, steps)
+
+
+@dataclass(frozen=True)
+class Field:
+    """Type of one column: dtype name, shape of one row, and number of values if discrete."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one episode.
+
+    Args:
+        epoch: names the robot's spool; a new spool is a new epoch and starts at seq 0.
+        episode: number of the episode within the epoch, from 0.
+        first_seq: seq of the first row; rows of an epoch are numbered without gaps.
+        columns: (N, ...) arrays, 1 <= N <= MAX_CHUNK_ROWS, all of the same N.
+    """
+
+    epoch: str
+    episode: int
+    first_seq: int
+    columns: Columns
+
+    @property
+    def rows(self) -> int:
+        """Number of rows N."""
+        return len(self.columns[REWARD])
+
+
+def row_fields(observation_space: spaces.Dict, action_space: ActionSpace) -> dict[str, Field]:
+    """Every column of a row and its type, observations first, in a fixed order.
+
+    Raises:
+        SchemaError: an observation is named like a column of ours, or a space is of another kind.
+    """
+    fields: dict[str, Field] = {}
+    for key, space in sorted(observation_space.spaces.items()):
+        if key in RESERVED or key.startswith(EXTRA_PREFIX):
+            raise SchemaError(f"observation_space.{key}", "a name that is not reserved", key)
+        fields[key] = _field(f"observation_space.{key}", space)
+    action = _field("action_space", action_space)
+    fields |= {ACTION: action, ACTION_REQUESTED: action}
+    return fields | {name: Field(dtype, ()) for name, dtype in STEP_DTYPES.items()}
+
+
+def check_columns(fields: Mapping[str, Field], columns: Mapping[str, NDArray[Any]]) -> None:
+    """Check a chunk's columns against the declared fields and the closed vocabulary.
+
+    Columns named `policy/...` are extra: any shape, dtype of EXTRA_DTYPES, finite or not.
+
+    Raises:
+        SchemaError: names the first column that is missing, unknown, or of wrong type or content.
+    """
+    rows = len(columns[REWARD]) if REWARD in columns and columns[REWARD].ndim else 0
+    if not 1 <= rows <= MAX_CHUNK_ROWS:
+        raise SchemaError("columns.reward", f"1 to {MAX_CHUNK_ROWS} rows", rows)
+    for name, field in fields.items():
+        if name not in columns:
+            raise SchemaError(f"columns.{name}", f"{field.dtype} {field.shape}", "no such column")
+        _check_column(name, field, rows, columns[name])
+    for name in columns.keys() - fields.keys():
+        array = columns[name]
+        if not name.startswith(EXTRA_PREFIX):
+            raise SchemaError(f"columns.{name}", f"one of {sorted(fields)}", "an unknown column")
+        if array.dtype.name not in EXTRA_DTYPES or array.shape[:1] != (rows,):
+            raise SchemaError(
+                f"columns.{name}", f"{rows} rows of {sorted(EXTRA_DTYPES)}", _kind(array)
+            )
+    if columns[IS_FIRST][1:].any() or columns[IS_LAST][:-1].any():
+        raise SchemaError("columns.is_first", "rows of one episode", "a boundary inside the chunk")
+    if (columns[IS_TERMINAL] & ~columns[IS_LAST]).any():
+        raise SchemaError(
+            "columns.is_terminal", "only where is_last", "a terminal row that is not last"
+        )
+    if columns[SOURCE].max() > max(Source):
+        raise SchemaError("columns.source", f"0 to {max(Source)}", columns[SOURCE].max())
+
+
+def space_to_json(space: spaces.Space[Any]) -> Json:
+    """Describe a Box, Discrete or Dict space in JSON types."""
+    if isinstance(space, spaces.Dict):
+        return {
+            "type": "dict",
+            "spaces": {k: space_to_json(s) for k, s in sorted(space.spaces.items())},
+        }
+    if isinstance(space, spaces.Discrete):
+        return {"type": "discrete", "n": int(space.n)}
+    if isinstance(space, spaces.Box):
+        low, high = (_compact_bound(b) for b in (space.low, space.high))
+        return {
+            "type": "box",
+            "shape": list(space.shape),
+            "dtype": space.dtype.name,
+            "low": low,
+            "high": high,
+        }
+    raise SchemaError("space", "Box, Discrete or Dict", type(space).__name__)
+
+
+def space_from_json(data: Any, where: str = "space") -> spaces.Space[Any]:
+    """Inverse of `space_to_json`. Raises SchemaError naming the wrong part."""
+    kind = data.get("type") if isinstance(data, Mapping) else None
+    if kind == "dict" and isinstance(data.get("spaces"), Mapping):
+        return spaces.Dict(
+            {str(k): space_from_json(v, f"{where}.{k}") for k, v in data["spaces"].items()}
+        )
+    if kind == "discrete" and type(data.get("n")) is int and 1 <= data["n"] <= 2**16:
+        return spaces.Discrete(data["n"])
+    if kind == "box":
+        return _box_from_json(data, where)
+    raise SchemaError(where, "a description of a Box, Discrete or Dict", repr(data)[:80])
+
+
+def space_hash(space: spaces.Space[Any]) -> str:
+    """Hexadecimal digest that two spaces share exactly when `space_to_json` agrees."""
+    text = json.dumps(space_to_json(space), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _field(where: str, space: spaces.Space[Any]) -> Field:
+    if isinstance(space, spaces.Discrete):
+        return Field("int64", (), int(space.n))
+    if isinstance(space, spaces.Box) and space.dtype.name in ("float32", "uint8"):
+        return Field(space.dtype.name, tuple(space.shape))
+    raise SchemaError(where, "Box of float32 or uint8, or Discrete", repr(space)[:80])
+
+
+def _check_column(name: str, field: Field, rows: int, array: NDArray[Any]) -> None:
+    if array.dtype.name != field.dtype or array.shape != (rows, *field.shape):
+        raise SchemaError(f"columns.{name}", f"{field.dtype} {(rows, *field.shape)}", _kind(array))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise SchemaError(f"columns.{name}", "finite numbers", "NaN or infinity")
+    if field.n is not None and not ((array >= 0) & (array < field.n)).all():
+        raise SchemaError(
+            f"columns.{name}", f"0 to {field.n - 1}", f"{array.min()} to {array.max()}"
+        )
+
+
+def _kind(array: NDArray[Any]) -> str:
+    return f"{array.dtype.name} {array.shape}"
+
+
+def _compact_bound(bound: NDArray[Any]) -> Any:
+    """One number when all are equal; infinities as strings, because JSON has none."""
+    values = [str(v) if np.isinf(v) else v for v in bound.astype(float).ravel().tolist()]
+    return values[0] if values and len(set(values)) == 1 else values
+
+
+def _box_from_json(data: Mapping[str, Any], where: str) -> spaces.Box:
+    shape, dtype = data.get("shape"), data.get("dtype")
+    if not isinstance(shape, list) or not all(type(n) is int and 0 < n <= 2**16 for n in shape):
+        raise SchemaError(f"{where}.shape", "a list of positive integers", repr(shape))
+    if dtype not in ("float32", "uint8") or len(shape) > 4 or int(np.prod(shape)) > 2**24:
+        raise SchemaError(
+            where, "at most 16 M numbers of float32 or uint8 in 4 axes", (dtype, shape)
+        )
+    low, high = (
+        _bound_from_json(data.get(k), shape, dtype, f"{where}.{k}") for k in ("low", "high")
+    )
+    return spaces.Box(low, high, tuple(shape), np.dtype(dtype).type)
+
+
+def _bound_from_json(value: Any, shape: list[int], dtype: str, where: str) -> NDArray[Any]:
+    try:
+        flat = np.asarray(value, np.float64)
+        return np.broadcast_to(flat if flat.ndim == 0 else flat.reshape(shape), shape).astype(dtype)
+    except (TypeError, ValueError) as error:
+        raise SchemaError(
+            where, f"a number or {int(np.prod(shape))} of them", repr(value)[:80]
+        ) from error
