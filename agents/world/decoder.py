@@ -9,8 +9,9 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
+from agents.blocks.dists import categorical, image_mse, symlog_mse
 from agents.blocks.nets import MLP, BlockDense, Dense, RMSNorm, init_conv_
-from agents.blocks.scalars import symlog
+from agents.blocks.scalars import widen
 from agents.world.encoder import KERNEL
 from agents.world.sizes import Size
 from agents.world.spaces import Layout, layout
@@ -51,11 +52,11 @@ class Decoder(nn.Module):
 
     def _loss(self, key: str, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if key in self.layout.classes:
-            chosen = target.long().unsqueeze(-1)
-            return -pred.log_softmax(-1).gather(-1, chosen).squeeze(-1)
+            return -categorical(pred).log_prob(target)
+        target = target.to(widen(pred).dtype)
         if key in self.layout.images:
-            return (pred - target.to(pred.dtype) / 255).square().sum((-3, -2, -1))
-        return (pred - symlog(self.layout.flat(key, target).to(pred.dtype))).square().sum(-1)
+            return image_mse(pred, target / 255)
+        return symlog_mse(pred, self.layout.flat(key, target))
 
 
 def to_image(pred: torch.Tensor) -> torch.Tensor:
@@ -84,7 +85,7 @@ class _Images(nn.Module):
         self.blocks, self.depth = size.blocks, depths[-1]
         self.side = plan.resolution >> len(depths)
         area = self.side**2 * self.depth
-        self.from_deter = BlockDense(size.deter, area, size.blocks, norm=False, act=False)
+        self.from_deter = BlockDense(size.deter, area, size.blocks)
         self.from_stoch = nn.Sequential(
             Dense(size.stoch * size.classes, 2 * size.units, norm=True, act=True),
             Dense(2 * size.units, area, norm=False, act=False),
@@ -92,7 +93,7 @@ class _Images(nn.Module):
         self.norm = RMSNorm(self.depth)
         pairs = zip(depths[::-1], depths[-2::-1], strict=False)
         self.stages = nn.Sequential(*(_Stage(a, b, strided) for a, b in pairs))
-        self.out = _Doubling(depths[0], sum(self.channels.values()), strided)
+        self.out = _Grow(depths[0], sum(self.channels.values()), strided)
 
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = F.silu(self.norm(self._grid(deter) + self._square(self.from_stoch(stoch))))
@@ -102,25 +103,27 @@ class _Images(nn.Module):
 
     def _grid(self, deter: torch.Tensor) -> torch.Tensor:
         """Each block paints its own channels of the smallest picture: (N, side, side, depth)."""
-        blocks = self.from_deter(deter).reshape(-1, self.blocks, self.side, self.side,
-                                                self.depth // self.blocks)
+        blocks = self.from_deter(deter).reshape(
+            -1, self.blocks, self.side, self.side, self.depth // self.blocks
+        )
         return self._square(blocks.permute(0, 2, 3, 1, 4))
 
     def _square(self, x: torch.Tensor) -> torch.Tensor:
         return x.reshape(-1, self.side, self.side, self.depth)
 
 
-class _Doubling(nn.Module):
+class _Grow(nn.Module):
     """(N, in, H, W) -> (N, out, 2 H, 2 W)."""
 
     def __init__(self, channels: int, depth: int, strided: bool) -> None:
         super().__init__()
         self.strided = strided
-        self.conv = init_conv_(nn.Conv2d(channels, depth, KERNEL, padding=KERNEL // 2))
+        self.conv = init_conv_(nn.Conv2d(channels, depth, KERNEL))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.strided:
-            return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            return F.conv2d(x, self.conv.weight, self.conv.bias, padding=KERNEL // 2)
         # The convolution of a picture whose odd rows and columns are x and whose others are zero.
         kernel = self.conv.weight.flip(2, 3).transpose(0, 1)
         out = F.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
@@ -132,8 +135,8 @@ class _Stage(nn.Module):
 
     def __init__(self, channels: int, depth: int, strided: bool) -> None:
         super().__init__()
-        self.double = _Doubling(channels, depth, strided)
+        self.grow = _Grow(channels, depth, strided)
         self.norm = RMSNorm(depth)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.silu(self.norm(self.double(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return F.silu(self.norm(self.grow(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)

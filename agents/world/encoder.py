@@ -48,6 +48,10 @@ class Encoder(nn.Module):
         return torch.cat(parts, -1)
 
 
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
 class _Vectors(nn.Module):
     def __init__(self, plan: Layout, size: Size) -> None:
         super().__init__()
@@ -56,10 +60,12 @@ class _Vectors(nn.Module):
         self.mlp = MLP(sum(plan.widths.values()), size.units, size.layers)
 
     def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return self.mlp(torch.cat([self._number(key, obs[key]) for key in self.plan.widths], -1))
+        numbers = [self._number(key, obs[key]) for key in self.plan.widths]
+        tokens: torch.Tensor = self.mlp(torch.cat(numbers, -1))
+        return tokens
 
     def _number(self, key: str, value: torch.Tensor) -> torch.Tensor:
-        dtype = self.mlp[0].weight.dtype
+        dtype = _dtype(self)
         if key in self.plan.classes:
             return F.one_hot(value.long(), self.plan.classes[key]).to(dtype)
         return symlog(self.plan.flat(key, value).to(dtype))
@@ -77,9 +83,10 @@ class _Images(nn.Module):
 
     def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         image = torch.cat([obs[key] for key in self.keys], -1)
-        rows = image.reshape(-1, *image.shape[-3:]).to(self.stages[0].conv.weight.dtype)
+        rows = image.reshape(-1, *image.shape[-3:]).to(_dtype(self))
         pixels = (rows / 255 - 0.5).permute(0, 3, 1, 2)
-        return self.stages(pixels).permute(0, 2, 3, 1).reshape(*image.shape[:-3], self.width)
+        grid: torch.Tensor = self.stages(pixels)
+        return grid.permute(0, 2, 3, 1).reshape(*image.shape[:-3], self.width)
 
 
 class _Stage(nn.Module):

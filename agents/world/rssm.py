@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from agents.blocks.dists import LatentCategorical, free_bits_kl
+from agents.blocks import dists
+from agents.blocks.dists import one_hot_latent
 from agents.blocks.nets import MLP, BlockDense, Dense
 from agents.world.sizes import Size
 
@@ -39,14 +40,11 @@ def features(deter: torch.Tensor, stoch: torch.Tensor) -> torch.Tensor:
 
 
 def kl_losses(
-    posterior: torch.Tensor, prior: torch.Tensor, free: float = 1.0
+    posterior: torch.Tensor, prior: torch.Tensor, floor: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (..., S, K) twice -> (dyn, rep), each (...): the divergence of the posterior from the
-    prior, of which the first teaches the prior only and the second the posterior only."""
-    return (
-        free_bits_kl(posterior.detach(), prior, free),
-        free_bits_kl(posterior, prior.detach(), free),
-    )
+    prior, at least `floor` nats; dyn teaches the prior only, rep the posterior only."""
+    return dists.kl_losses(one_hot_latent(posterior), one_hot_latent(prior), floor)
 
 
 class RSSM(nn.Module):
@@ -104,9 +102,8 @@ class RSSM(nn.Module):
         """
         keep = (~is_first.bool()).to(tokens.dtype).unsqueeze(-1)
         drives = self._drive((prev_actions * keep).transpose(0, 1))
-        from_deter, from_tokens = self.posterior_in.weight.split(
-            [self.size.deter, tokens.shape[-1]], 1
-        )
+        weight = self.posterior_in.weight
+        from_deter, from_tokens = weight[:, : self.size.deter], weight[:, self.size.deter :]
         evidence = F.linear(tokens, from_tokens, self.posterior_in.bias)
         kernels = self._kernels()
         deter, stoch = carry.deter, carry.stoch.flatten(-2)
@@ -131,9 +128,11 @@ class RSSM(nn.Module):
         carry: Carry,
         noise: torch.Tensor,
     ) -> tuple[Carry, States]:
-        """`observe` for one row: (N, E), (N, A), (N,), carry, (N, S, K) -> carry, states (N, ...)."""
-        inputs = (x.unsqueeze(1) for x in (token, prev_action, is_first))
-        carry, states = self.observe(*inputs, carry, noise.unsqueeze(1))
+        """`observe` for one row: (N, E), (N, A), (N,), carry, (N, S, K) -> carry and state."""
+        token, prev_action, is_first, noise = (
+            x.unsqueeze(1) for x in (token, prev_action, is_first, noise)
+        )
+        carry, states = self.observe(token, prev_action, is_first, carry, noise)
         return carry, States(*(x.squeeze(1) for x in states))
 
     def imagine_step(self, carry: Carry, action: torch.Tensor, noise: torch.Tensor) -> Carry:
@@ -148,15 +147,17 @@ class RSSM(nn.Module):
 
     def sample(self, logits: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """One-hot (..., S, K) with the gradient of the mixed probabilities."""
-        return LatentCategorical(logits).sample(noise)
+        return one_hot_latent(logits).sample(noise)
 
     def _grouped(self, flat: torch.Tensor) -> torch.Tensor:
-        return flat.unflatten(-1, (self.size.stoch, self.size.classes))
+        return flat.reshape(*flat.shape[:-1], self.size.stoch, self.size.classes)
 
-    def _kernels(self) -> tuple[torch.Tensor, ...]:
+    def _kernels(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The mixing layer's kernel by what it reads: deter's slice, deter and stoch, action."""
-        slice_, hidden = self.size.deter // self.size.blocks, self.size.hidden
-        return self.mix.weight.split([slice_, 2 * hidden, hidden], 1)
+        own = self.size.deter // self.size.blocks
+        state = own + 2 * self.size.hidden
+        weight = self.mix.weight
+        return weight[:, :own], weight[:, own:state], weight[:, state:]
 
     def _drive(self, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Actions (T, N, A) -> their part of the mixing layer, T times (blocks, N, D / blocks)."""
@@ -165,22 +166,22 @@ class RSSM(nn.Module):
         x = self._everywhere(self.action_in(scaled.flatten(0, 1)))
         bias = self.mix.bias.view(self.size.blocks, 1, -1)
         out = torch.baddbmm(bias, x, self._kernels()[2])
-        return out.unflatten(1, (steps, n)).unbind(1)
+        return out.reshape(self.size.blocks, steps, n, -1).unbind(1)
 
     def _core(
         self,
         deter: torch.Tensor,
         stoch: torch.Tensor,
         drive: torch.Tensor,
-        kernels: tuple[torch.Tensor, ...],
+        kernels: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     ) -> torch.Tensor:
         """One step of the recurrence: (N, D), (N, S * K), a drive -> (N, D)."""
-        blocks = deter.unflatten(-1, (self.size.blocks, -1))
+        blocks = deter.reshape(deter.shape[0], self.size.blocks, -1)
         x = torch.cat([self.deter_in(deter), self.stoch_in(stoch)], -1)
         mixed = torch.baddbmm(drive, blocks.transpose(0, 1), kernels[0])
         mixed = torch.baddbmm(mixed, self._everywhere(x), kernels[1])
-        gates = self.gates(self.mix.tail(mixed.transpose(0, 1).flatten(1)))
-        reset, new, update = gates.unflatten(-1, (self.size.blocks, 3, -1)).unbind(-2)
+        gates: torch.Tensor = self.gates(self.mix.tail(mixed.transpose(0, 1).flatten(1)))
+        reset, new, update = gates.reshape(gates.shape[0], self.size.blocks, 3, -1).unbind(2)
         new = torch.tanh(reset.sigmoid() * new)
         return blocks.lerp(new, torch.sigmoid(update - 1)).flatten(1)
 

@@ -86,9 +86,10 @@ class ActionCodec(nn.Module):
         UnsupportedSpace: neither Discrete nor a float32 Box of one axis with low < high.
     """
 
-    half: torch.Tensor
+    scale: torch.Tensor
     middle: torch.Tensor
-    limit: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
 
     def __init__(self, space: ActionSpace) -> None:
         super().__init__()
@@ -103,9 +104,10 @@ class ActionCodec(nn.Module):
         self.width = space.shape[0]
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = (np.where(bounded, x, y) for x, y in ((space.low, -1.0), (space.high, 1.0)))
-        self._keep("half", (high - low) / 2)
+        self._keep("scale", (high - low) / 2)
         self._keep("middle", (high + low) / 2)
-        self._keep("limit", np.where(bounded, 1.0, np.inf))
+        self._keep("low", space.low)
+        self._keep("high", space.high)
 
     def _keep(self, name: str, value: np.ndarray) -> None:
         self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32), persistent=False)
@@ -114,12 +116,10 @@ class ActionCodec(nn.Module):
         """Robot's action (..., A) float, or (...) integer, to (..., A) float."""
         if self.discrete:
             return F.one_hot(action.long(), self.width).to(torch.get_default_dtype())
-        return (action - self.middle) / self.half
+        return (action - self.middle) / self.scale
 
     def decode(self, action: torch.Tensor) -> torch.Tensor:
-        """Inverse of `encode`; bounded numbers are clipped to their bounds, one-hot takes the
-        largest."""
+        """Inverse of `encode`: clipped to the space's bounds, or the largest of the (..., A)."""
         if self.discrete:
             return action.argmax(-1)
-        inside = torch.maximum(torch.minimum(action, self.limit), -self.limit)
-        return inside * self.half + self.middle
+        return (action * self.scale + self.middle).clamp(self.low, self.high)
