@@ -1,6 +1,6 @@
 """How the rows of a chunk lie in one value of the store.
 
-A value is a fixed header followed by the columns, one after the other, each as raw (N, ...) numbers.
+A value is a fixed header and then the columns, one after the other, each as raw (N, ...) numbers.
 Which columns, of which type, is a layout: interned once per store, named by its number.
 """
 

@@ -201,7 +201,7 @@ class ReplayView:
         breaks = (np.diff(chunks) != 0) | (np.diff(offsets) != 1)
         starts = [0, *(np.flatnonzero(breaks) + 1).tolist()]
         ends = [*starts[1:], rows.size]
-        targets = [(c, memoryview(out[n].reshape(-1).view(np.uint8))) for n, c in columns.items()]
+        targets = [(c, out[n].reshape(-1).view(np.uint8).data) for n, c in columns.items()]
         first_chunks, first_offsets = chunks[starts].tolist(), offsets[starts].tolist()
         with self._store.read() as snapshot:
             for number, offset, low, high in zip(
