@@ -67,6 +67,7 @@ def test_identical_latents_cost_the_floor_once_per_step_without_gradient():
 
 
 def test_each_loss_moves_its_own_side_only():
+    torch.manual_seed(0)
     post, prior = (5 * torch.randn(4, 8, 6) for _ in range(2))
     post.requires_grad_(), prior.requires_grad_()
     dyn, rep = kl_losses(one_hot_latent(post), one_hot_latent(prior))
@@ -144,3 +145,16 @@ def test_reconstruction_losses_sum_over_the_event():
     )
     target = torch.tensor([[math.e - 1, 1 - math.e]])
     torch.testing.assert_close(symlog_mse(torch.zeros(1, 2), target), torch.tensor([2.0]))
+
+
+class _Choices(torch.nn.Module):
+    def forward(self, logits, noise):
+        latent, policy = one_hot_latent(logits), bounded_normal(logits, logits)
+        return latent.sample(noise), policy.sample(noise), categorical(logits).sample(noise)
+
+
+def test_choices_are_captured_whole_and_repeat():
+    logits, noise = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
+    graph = torch.export.export(_Choices(), (torch.randn(2, 4, 5), noise)).module()
+    for ours, expected in zip(graph(logits, noise), _Choices()(logits, noise), strict=True):
+        torch.testing.assert_close(ours, expected)

@@ -135,6 +135,7 @@ def test_the_norm_keeps_its_precision_under_autocast():
 
 
 def _net():
+    torch.manual_seed(0)
     head = Dense(32, 3, norm=False, act=False)
     return nn.Sequential(MLP(6, 16, 2), BlockDense(16, 32, 8, norm=True, act=True), head).eval()
 

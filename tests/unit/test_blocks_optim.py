@@ -91,3 +91,18 @@ def test_a_parameter_without_gradient_size_stays_finite():
         param.grad = torch.zeros(3)
         assert optimiser.step().item() == 0
     assert param.tolist() == [0.0] * 3
+
+
+def test_a_compiled_step_equals_the_plain_one():
+    plain, compiled = _params(), _params()
+    first, second = LaProp(plain, lr=0.1, warmup=2), LaProp(compiled, lr=0.1, warmup=2)
+    _problem(4, first, plain, torch.Generator().manual_seed(1))
+    step = torch.compile(second.step, backend="aot_eager", fullgraph=True)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(4):
+        for p in compiled:
+            p.grad = torch.randn(p.shape, generator=generator)
+        assert step().isfinite()
+    for a, b in zip(plain, compiled, strict=True):
+        torch.testing.assert_close(a, b)
+    assert second.state_dict()["updates"] == 4
