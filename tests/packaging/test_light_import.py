@@ -28,8 +28,16 @@ HEAVY_FOR_A_ROBOT = frozenset(
 )
 HEAVY_FOR_THE_GATEWAY = frozenset(["torch", "onnx", "onnxscript", "agents", "sim", "pybullet"])
 
-# What runs in a learner's process, or is loaded by Alembic alone.
-LEARNER_SIDE = ("server.learner", "server.lockstep", "server.catalog", "server.checkpoint")
+# What runs in the processes of learners and of the catalogue, and what Alembic alone can load.
+LEARNER_SIDE = (
+    "server.catalog",
+    "server.checkpoint",
+    "server.learner",
+    "server.lockstep",
+    "server.prefetch",
+    "server.publisher",
+    "server.training",
+)
 NOT_IMPORTABLE = ("server.storage.migrations",)
 
 LIST_LOADED = """
