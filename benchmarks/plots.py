@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -36,10 +35,9 @@ def learning_curve(
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    colours = mpl.colormaps["tab10"].colors  # type: ignore[attr-defined]
     for index, (label, curves) in enumerate(agents.items()):
         steps, values = on_one_grid(curves)
-        colour, seeds = colours[index % len(colours)], len(curves)
+        colour, seeds = f"C{index}", len(curves)
         text = f"{label}, {seeds} seed{'s' if seeds > 1 else ''}"
         axes.plot(steps, values.mean(0), color=colour, label=text)
         axes.fill_between(steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
