@@ -42,7 +42,7 @@ class LaProp(torch.optim.Optimizer):
         beta1: decay of the average of updates.
         beta2: decay of the average of squares.
         eps: added to the root of squares.
-        warmup: updates until the full learning rate.
+        warmup: updates until the full learning rate, at least 1.
         anneal: update at which the rate has fallen to a tenth; 0 keeps it.
         weight_decay: share of the parameter added to its update.
     """
@@ -65,14 +65,14 @@ class LaProp(torch.optim.Optimizer):
         self._params: list[torch.Tensor] = self.param_groups[0]["params"]
         self._mean = [torch.zeros_like(p) for p in self._params]
         self._square = [torch.zeros_like(p) for p in self._params]
-        # In double precision: 1 - beta2**n loses its digits in float32 during the first updates.
-        self._updates = torch.zeros((), dtype=torch.float64, device=self._params[0].device)
+        self._updates = torch.zeros((), dtype=torch.int64, device=self._params[0].device)
 
     def learning_rate(self) -> torch.Tensor:
         """() rate of the next update, on the device."""
-        rate = (self._updates / max(1, self.warmup)).clamp(max=1) * self.lr
+        before = self._updates.double()
+        rate = self.lr * (before / self.warmup).clamp(max=1)
         if self.anneal:
-            done = (self._updates - self.warmup) / (self.anneal - self.warmup)
+            done = (before - self.warmup) / (self.anneal - self.warmup)
             rate = rate * (1 - 0.9 * done.clamp(0, 1))
         return rate
 
@@ -87,18 +87,22 @@ class LaProp(torch.optim.Optimizer):
         self._move(rate)
         return norm
 
+    def _unbias(self, beta: float) -> torch.Tensor:
+        # In double precision: 1 - beta**n loses its digits in float32 during the first updates.
+        return 1 - beta ** self._updates.double()
+
     def _average(self, grads: list[torch.Tensor]) -> None:
         torch._foreach_mul_(self._square, self.beta2)
         torch._foreach_addcmul_(self._square, grads, grads, 1 - self.beta2)
         root = torch._foreach_sqrt(self._square)
-        torch._foreach_div_(root, (1 - self.beta2**self._updates).sqrt().to(root[0].dtype))
+        torch._foreach_div_(root, self._unbias(self.beta2).sqrt().to(root[0].dtype))
         torch._foreach_add_(root, self.eps)
         torch._foreach_mul_(self._mean, self.beta1)
         torch._foreach_addcdiv_(self._mean, grads, root, 1 - self.beta1)
 
     def _move(self, rate: torch.Tensor) -> None:
-        unbias = 1 / (1 - self.beta1**self._updates)
-        change = torch._foreach_mul(self._mean, (-rate * unbias).to(self._mean[0].dtype))
+        share = -rate / self._unbias(self.beta1)
+        change = torch._foreach_mul(self._mean, share.to(self._mean[0].dtype))
         if self.weight_decay:
             wide = [p for p in self._params if p.ndim >= 2]
             decay = torch._foreach_mul(wide, (-rate * self.weight_decay).to(wide[0].dtype))
