@@ -1,13 +1,12 @@
 """The recurrent model: the reference's numbers, and what shape tests do not see."""
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import one_hot
 
 from agents.world.rssm import RSSM, Carry, features, kl_losses
 from agents.world.sizes import Size
-from tests.oracle_cases import case_names, load
+from tests.oracle_cases import cases, close, load, tensors
 
 FILE = "4_rssm_core"
 SIZES = {
@@ -49,9 +48,8 @@ def as_stored(name, value):
 
 
 def forced(case):
-    given, expected = load(FILE, case)
-    given = {key: torch.from_numpy(value) for key, value in given.items()}
-    given = {k: v.double() if v.is_floating_point() else v for k, v in given.items()}
+    given, expected, _ = load(FILE, case)
+    given = tensors(given)
     width = len(given["w:dyn/dynin2/kernel"])
     for key in ("action", "imag_action"):
         if not given[key].is_floating_point():
@@ -70,15 +68,11 @@ def observe(model, given):
     )
 
 
-def close(got, wanted):
-    np.testing.assert_allclose(got.detach().numpy(), wanted, rtol=1e-9, atol=1e-12)
-
-
 def test_every_case_of_the_file_is_known():
-    assert set(SIZES) == set(case_names(FILE))
+    assert set(SIZES) == set(cases(FILE))
 
 
-@pytest.mark.parametrize("case", case_names(FILE))
+@pytest.mark.parametrize("case", cases(FILE))
 def test_filtering_equals_the_reference(case):
     model, given, expected = forced(case)
     _, states = observe(model, given)
@@ -91,7 +85,7 @@ def test_filtering_equals_the_reference(case):
     close(rep, expected["rep_loss"])
 
 
-@pytest.mark.parametrize("case", case_names(FILE))
+@pytest.mark.parametrize("case", cases(FILE))
 def test_gradients_equal_the_reference(case):
     model, given, expected = forced(case)
     _, states = observe(model, given)
@@ -105,7 +99,7 @@ def test_gradients_equal_the_reference(case):
         close(as_stored(name, parameter.grad), expected[f"g:{oracle_name(name)}"])
 
 
-@pytest.mark.parametrize("case", case_names(FILE))
+@pytest.mark.parametrize("case", cases(FILE))
 def test_imagination_equals_the_reference(case):
     model, given, expected = forced(case)
     carry, _ = observe(model, given)
