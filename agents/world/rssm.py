@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 from agents.blocks import dists
 from agents.blocks.dists import one_hot_latent
 from agents.blocks.nets import MLP, BlockDense, Dense
+from agents.blocks.scalars import widen
 from agents.world.sizes import Size
 
 
@@ -180,7 +181,7 @@ class RSSM(nn.Module):
         x = torch.cat([self.deter_in(deter), self.stoch_in(stoch)], -1)
         mixed = torch.baddbmm(drive, blocks.transpose(0, 1), kernels[0])
         mixed = torch.baddbmm(mixed, self._everywhere(x), kernels[1])
-        gates: torch.Tensor = self.gates(self.mix.tail(mixed.transpose(0, 1).flatten(1)))
+        gates = widen(self.gates(self.mix.tail(mixed.transpose(0, 1).flatten(1))))
         reset, new, update = gates.reshape(gates.shape[0], self.size.blocks, 3, -1).unbind(2)
         new = torch.tanh(reset.sigmoid() * new)
         return blocks.lerp(new, torch.sigmoid(update - 1)).flatten(1)

@@ -200,3 +200,17 @@ def test_features_are_deter_then_stoch(model):
     seen = features(*carry)
     assert seen.shape == (2, SMALL.features)
     torch.testing.assert_close(seen[:, : SMALL.deter], carry.deter)
+
+
+def test_bfloat16_autocast_keeps_the_state_in_float32():
+    torch.manual_seed(0)
+    model = RSSM(6, 3, SMALL)
+    tokens, actions, first, noise = window(2, 4)
+    given = (tokens.float(), actions.float(), first, model.initial(2), noise.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        carry, states = model.observe(*given)
+        carry = model.imagine_step(carry, given[1][:, 0], given[4][:, 0])
+        sum(loss.mean() for loss in kl_losses(states.logits, model.prior(states.deter))).backward()
+    assert {x.dtype for x in carry} == {torch.float32}
+    _, exact = model.observe(*given)
+    torch.testing.assert_close(states.deter[:, 0], exact.deter[:, 0], rtol=0.05, atol=0.05)
