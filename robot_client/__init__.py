@@ -18,7 +18,7 @@ _PUBLIC = {
     "make_robot": "robot_client.robots",
 }
 
-__all__ = list(_PUBLIC)  # noqa: PLE0604 - the table is the list
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -234,7 +234,7 @@ def _rehearse(
     """One step on blank observations, so that whatever does not fit shows before the swap."""
     obs: dict[str, Any] = {k: _blank(s) for k, s in observation_space.spaces.items()}
     action, carry, _ = policy.step(policy.init(), obs, True, np.random.default_rng(0), False)
-    blank = as_action(action_space, 0 if action_space.shape == () else np.zeros(action_space.shape))
+    blank = as_action(action_space, _blank(action_space))
     if (action.dtype, action.shape) != (blank.dtype, blank.shape):
         raise BundleError(
             f"the policy's action is {action.dtype} {action.shape}, the robot's is"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium import spaces
 
@@ -80,7 +82,7 @@ def _check_reading(robot: Robot, fields: dict[str, Field], when: str) -> Reading
     return reading
 
 
-def _check_bounds(where: str, space: spaces.Space[Action], array: Action) -> None:
+def _check_bounds(where: str, space: spaces.Space[Any], array: Action) -> None:
     if isinstance(space, spaces.Box):
         low, high = space.low, space.high
     else:

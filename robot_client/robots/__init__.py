@@ -57,6 +57,5 @@ def _load(spec: str, target: str) -> Any:
 
 
 def _lacking(robot: object) -> str:
-    needed = ("observation_space", "action_space", "control_hz", "task", "connect", "reset")
-    needed += ("apply", "observe", "stop", "close")
-    return ", ".join(n for n in needed if not hasattr(robot, n))
+    needed = "observation_space action_space control_hz task connect reset apply observe stop close"
+    return ", ".join(n for n in needed.split() if not hasattr(robot, n))
