@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 
-from robot_client.messages import Command, CommandDone, Message
+from robot_client.messages import Command, CommandDone
 from robot_client.safety import EmergencyStop
 
 
@@ -24,7 +24,7 @@ class Operator:
         commands: queue.SimpleQueue[Command],
         estop: EmergencyStop,
         stop: Callable[[], None],
-        send: Callable[[Message], None],
+        send: Callable[[CommandDone], None],
     ) -> None:
         self.paused = False
         self.ending = ""  # why the running episode is to end, if it is

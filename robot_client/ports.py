@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_client.bundle import Manifest
-from robot_client.messages import Message, PolicyReport
+from robot_client.messages import CommandDone, Event, PolicyReport
 from robot_client.robot import Action
 from robot_client.schema import Columns, Source
 
 Arrays = Mapping[str, NDArray[Any]]
+Report = CommandDone | Event | PolicyReport
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class PolicySource(Protocol):
         ...
 
 
-class Uplink(Protocol):
+class ServerLink(Protocol):
     """The way to the server; the link is one."""
 
     @property
@@ -93,17 +94,17 @@ class Uplink(Protocol):
         """Seconds since the server was heard of, infinite before."""
         ...
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Report) -> None:
         """Send when connected. Never waits."""
         ...
 
 
 class Offline:
-    """An uplink to nowhere."""
+    """A link to nowhere."""
 
     server_age = float("inf")
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Report) -> None:
         """Drop the message."""
 
 

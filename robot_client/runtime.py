@@ -29,8 +29,8 @@ from robot_client.ports import (
     Policy,
     PolicySource,
     Recorder,
+    ServerLink,
     Summary,
-    Uplink,
 )
 from robot_client.robot import Action, Reading, Robot, as_action
 from robot_client.safety import (
@@ -86,7 +86,7 @@ class Runtime:
         recorder: gets every row.
         policies: asked for a newer policy at every step boundary.
         clock: gives the rate and the row's times; `speed` and tests are a matter of the clock.
-        uplink: for reports, and for the age of the server.
+        link: for reports, and for the age of the server.
         commands: an operator's wishes, put there by the link.
         explore: False asks the policy for the mode of its actions.
         seed: of the policy's noise and, plus the episode's number, of the robot's resets.
@@ -107,7 +107,7 @@ class Runtime:
         policies: PolicySource,
         clock: Clock,
         *,
-        uplink: Uplink | None = None,
+        link: ServerLink | None = None,
         commands: queue.SimpleQueue[Command] | None = None,
         explore: bool = True,
         seed: int | None = None,
@@ -123,11 +123,11 @@ class Runtime:
     ) -> None:
         self._robot, self._recorder, self._policies = GuardedRobot(robot), recorder, policies
         self._clock, self._real = clock, SystemClock()
-        self._uplink: Uplink = uplink or Offline()
+        self._link: ServerLink = link or Offline()
         self._explore, self._seed, self._rng = explore, seed, np.random.default_rng(seed)
         self._estop = estop or EmergencyStop()
         self._operator = Operator(
-            commands or queue.SimpleQueue(), self._estop, self._robot.stop, self._uplink.send
+            commands or queue.SimpleQueue(), self._estop, self._robot.stop, self._link.send
         )
         self._ladder = Ladder(limits or Limits.for_rate(robot.control_hz), self._estop)
         silence = silence_s or silence_limit(robot.control_hz)
@@ -295,7 +295,7 @@ class Runtime:
         """Operator and policies, at a step boundary."""
         self._operator.attend()
         for report in self._policies.reports():
-            self._uplink.send(report)
+            self._link.send(report)
         found = self._policies.take()
         if found is not None:
             self._adopt(found)
@@ -313,7 +313,7 @@ class Runtime:
         self._refusals = 0
         self._swaps += 1
         self._filter.blend()
-        self._uplink.send(PolicyReport(found.manifest.experiment, found.manifest.version, ""))
+        self._link.send(PolicyReport(found.manifest.experiment, found.manifest.version, ""))
 
     def _adopt_waiting(self) -> None:
         if self._next_policy is not None:
@@ -323,7 +323,7 @@ class Runtime:
     def _ending(self, reading: Reading) -> str:
         """Why the episode ends with this reading; empty when it goes on."""
         now = self._clock.monotonic()
-        ages = Ages(self._observation_age, now - self._swapped_at, self._uplink.server_age)
+        ages = Ages(self._observation_age, now - self._swapped_at, self._link.server_age)
         verdict = self._age_verdict = self._ladder.rung(ages)
         if not self._refusals:  # a hold for a bad action shows until a good one
             self._judge(verdict.rung, verdict.reason)
@@ -370,7 +370,7 @@ class Runtime:
         choice = self._hold()
         if self._refusals >= MAX_REFUSALS:
             manifest = policy.manifest
-            self._uplink.send(PolicyReport(manifest.experiment, manifest.version, reason))
+            self._link.send(PolicyReport(manifest.experiment, manifest.version, reason))
             self._policy = None
         return choice
 
@@ -431,13 +431,13 @@ class Runtime:
         """Show where the robot stands; an event tells of each change for the worse."""
         before, self._verdict = self._verdict, Verdict(rung, reason)
         if self._verdict != before and rung not in (Rung.FRESH, Rung.CACHED):
-            self._uplink.send(Event(kind, f"{rung.value}: {reason}"))
+            self._link.send(Event(kind, f"{rung.value}: {reason}"))
 
     def _silent(self) -> None:
         """Called by the watchdog's thread while the loop hangs."""
         self._lost.set()
         self._robot.stop()
-        self._uplink.send(Event("safety_stop", "the watchdog stopped the robot: the loop hangs"))
+        self._link.send(Event("safety_stop", "the watchdog stopped the robot: the loop hangs"))
 
     def _version(self) -> int:
         return self._policy.manifest.version if self._policy else NO_POLICY
