@@ -41,14 +41,18 @@ class GuardedRobot:
     def apply(self, action: Action) -> Action:
         """Send an action; what was really sent, in the form of the action space."""
         space = self._robot.action_space
-        return self._call("apply", lambda: _finite(as_action(space, self._robot.apply(action))))
+        return self._call(
+            "apply", lambda: _finite("apply", as_action(space, self._robot.apply(action)))
+        )
 
     def hold(self) -> Action | None:
         """The robot's own `hold()`, which returns the action it amounts to; None without one."""
         hold = getattr(self._robot, "hold", None)
         if hold is None:
             return None
-        return self._call("hold", lambda: _finite(as_action(self._robot.action_space, hold())))
+        return self._call(
+            "hold", lambda: _finite("hold", as_action(self._robot.action_space, hold()))
+        )
 
     def stop(self) -> None:
         """Go to a safe state."""
@@ -64,7 +68,7 @@ class GuardedRobot:
             raise RobotError(f"observe: the observations are {sorted(reading.obs)}")
         for name, array in {**reading.obs, REWARD: np.asarray(reading.reward, np.float32)}.items():
             field = self._fields[name]
-            _finite(np.asarray(array))
+            _finite(f"observe: {name}", np.asarray(array))
             if (array.dtype.name, array.shape) != (field.dtype, field.shape):
                 raise RobotError(
                     f"observe: {name} is {array.dtype.name} {array.shape}"
@@ -89,7 +93,7 @@ class GuardedRobot:
             self.last_failure = f"{name}: {error}"
 
 
-def _finite(array: NDArray[Any]) -> NDArray[Any]:
+def _finite(where: str, array: NDArray[Any]) -> NDArray[Any]:
     if not np.isfinite(array).all():
-        raise RobotError(f"a number is not finite: {array.ravel()[:4].tolist()}")
+        raise RobotError(f"{where}: not finite: {array.ravel()[:4].tolist()}")
     return array
