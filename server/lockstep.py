@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from robot_client.runtime import Episode, Runtime
+from robot_client.ports import Episode
+from robot_client.runtime import Runtime
 
 from robot_client.clock import FreeRunningClock, SystemClock
 from robot_client.robot import Robot, as_action

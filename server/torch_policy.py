@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from robot_client.policy import Carry
+from robot_client.ports import Carry
 
 from agents.agent import Actor
 from robot_client.bundle import Manifest

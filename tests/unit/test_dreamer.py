@@ -41,7 +41,7 @@ def batch_of(agent: Dreamer, space: spaces.Dict = VECTOR, action: Any = BOX) -> 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while compiling
 def test_compiled_losses_and_gradients_equal_eager() -> None:
-    eager = make(batch_length=3, horizon=2)
+    eager = make(batch_length=2, horizon=1)
     batch = batch_of(eager)
     noise = eager.draw(*batch[REWARD].shape)
     results = []
