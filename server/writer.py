@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from robot_client.errors import DreamfleetError
 from robot_client.schema import Chunk
 from server.replay.store import Outcome, ReplayStore
 
@@ -104,9 +103,9 @@ class ChunkWriter:
             outcomes = self._store_of(batch[0].experiment).commit(
                 [(d.robot, d.chunk) for d in batch]
             )
-        except DreamfleetError as error:
-            self.problem = str(error)
-            log.error("%d chunks of %s not stored: %s", len(batch), batch[0].experiment, error)
+        except Exception as error:  # whatever fails, the thread must live to try again
+            self.problem = str(error) or type(error).__name__
+            log.exception("%d chunks of %s were not stored", len(batch), batch[0].experiment)
             self._stopping.wait(RETRY_S)  # a full disk does not get better by hurrying
             return []
         self.problem = ""
