@@ -37,7 +37,7 @@ OBSERVATIONS = spaces.Dict(
     }
 )
 ACTIONS = spaces.Box(-1, 1, (6,))
-WINDOW_ROWS = 512  # a robot sends so far ahead of its last acknowledgement
+WINDOW_ROWS = 128  # a robot sends so far ahead of its last acknowledgement
 
 
 class Everybody:

@@ -40,8 +40,8 @@ from robot_client.schema import Chunk, space_to_json
 from robot_client.wire import Limits
 from server.errors import Conflict, NotFound, SettingsError
 from server.gateway import Curve, Gateway
-from server.sessions import LOST_S
 from server.replay.store import ReplayStore
+from server.sessions import LOST_S
 from server.writer import ChunkWriter, Delivery
 from tests.unit.replay_rows import Recorder, rows
 
