@@ -1,41 +1,51 @@
-"""Errors of the server.
+"""Every error that the server raises on purpose.
 
 DreamfleetError
-└── ServerError        base of what the server raises itself
-    ├── InsecureBind   an address that other machines can reach, without keys
-    ├── NotFound       no experiment, robot or report of that name
-    ├── Conflict       the state of things forbids it; says what is allowed
-    ├── InvalidSpec    an experiment that cannot be created (field, expected, got)
-    ├── CatalogError   the agents cannot be listed
-    └── ReplayError    the replay store is damaged, or cannot be opened, read or written
+└── ServerError
+    ├── SettingsError   the server's settings contradict each other; the message says what to do
+    ├── NotFound        no experiment, robot, policy or checkpoint of that name
+    ├── Conflict        right in itself, but not in the present state
+    ├── Invalid         a value that is not what was asked for (field, expected, got)
+    ├── Unauthorized    no token or key, or one that is unknown or revoked
+    ├── Forbidden       a known caller whose role does not allow this
+    ├── ReplayError     the replay store is damaged, or cannot be opened or read as it is asked to
+    └── LearnerError    a learner cannot be started, or has failed
 """
 
 from robot_client.errors import DreamfleetError, FieldError
 
 
 class ServerError(DreamfleetError):
-    """Base of what the server raises itself."""
+    """Base of the errors of the server."""
 
 
-class InsecureBind(ServerError):
-    """An address that other machines can reach, without keys."""
+class SettingsError(ServerError):
+    """The server's settings contradict each other."""
 
 
 class NotFound(ServerError):
-    """No experiment, robot or report of that name."""
+    """No experiment, robot, policy or checkpoint of that name."""
 
 
 class Conflict(ServerError):
-    """The state of things forbids it; the message says what is allowed."""
+    """Right in itself, but not in the present state."""
 
 
-class InvalidSpec(ServerError, FieldError):
-    """An experiment that cannot be created."""
+class Invalid(FieldError, ServerError):
+    """A value that is not what was asked for: has `field`, `expected` and `got`."""
 
 
-class CatalogError(ServerError):
-    """The agents cannot be listed; the message ends with what their process said."""
+class Unauthorized(ServerError):
+    """No token or key, or one that is unknown or revoked."""
+
+
+class Forbidden(ServerError):
+    """A known caller whose role does not allow this."""
 
 
 class ReplayError(ServerError):
-    """The replay store is damaged, or cannot be opened, read or written."""
+    """The replay store is damaged, or cannot be opened or read as it is asked to."""
+
+
+class LearnerError(ServerError):
+    """A learner cannot be started, or has failed."""
