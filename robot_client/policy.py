@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from robot_client.bundle import Manifest, TensorSpec
 from robot_client.errors import BundleError
 from robot_client.onnx_file import Initializer, initializers
-from robot_client.ports import Arrays, Carry
+from robot_client.ports import Arrays
+from robot_client.ports import Carry as Carry
 from robot_client.robot import Action
 from robot_client.schema import Source
 

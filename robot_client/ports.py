@@ -56,6 +56,17 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Choice:
+    """An executed action and where it came from."""
+
+    executed: Action
+    requested: Action
+    source: Source
+    version: int
+    extras: Arrays
+
+
 class Recorder(Protocol):
     """Where rows go; the spool is one."""
 
@@ -100,9 +111,9 @@ class ServerLink(Protocol):
 
 
 class Offline:
-    """A link to nowhere."""
+    """A link to nowhere, for a robot that needs no server: none is ever missed."""
 
-    server_age = float("inf")
+    server_age = 0.0
 
     def send(self, message: Report) -> None:
         """Drop the message."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from robot_client.messages import Command, Event, Heartbeat, PolicyReport
 from robot_client.pacing import Latencies, Pacer
 from robot_client.ports import (
     Carry,
-    Episode,
+    Choice,
     Offline,
     Policy,
     PolicySource,
@@ -32,7 +31,8 @@ from robot_client.ports import (
     ServerLink,
     Summary,
 )
-from robot_client.robot import Action, Reading, Robot, as_action
+from robot_client.ports import Episode as Episode
+from robot_client.robot import Reading, Robot, as_action
 from robot_client.safety import (
     Ages,
     EmergencyStop,
@@ -65,17 +65,6 @@ from robot_client.schema import (
 MAX_REFUSALS = 10  # consecutive steps without a usable action, after which the policy is dropped
 MAX_ATTEMPTS = 5  # consecutive failures of the robot, after which the runtime gives up
 SETTLED_STEPS = 100  # steps without a failure, after which earlier ones are forgotten
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """An executed action and where it came from."""
-
-    executed: Action
-    requested: Action
-    source: Source
-    version: int
-    extras: Mapping[str, NDArray[Any]]
 
 
 class Runtime:
@@ -123,6 +112,7 @@ class Runtime:
     ) -> None:
         self._robot, self._recorder, self._policies = GuardedRobot(robot), recorder, policies
         self._clock, self._real = clock, SystemClock()
+        self._started = self._real.monotonic()
         self._link: ServerLink = link or Offline()
         self._explore, self._seed, self._rng = explore, seed, np.random.default_rng(seed)
         self._estop = estop or EmergencyStop()
@@ -323,7 +313,7 @@ class Runtime:
     def _ending(self, reading: Reading) -> str:
         """Why the episode ends with this reading; empty when it goes on."""
         now = self._clock.monotonic()
-        ages = Ages(self._observation_age, now - self._swapped_at, self._link.server_age)
+        ages = Ages(self._observation_age, now - self._swapped_at, self._server_age())
         verdict = self._age_verdict = self._ladder.rung(ages)
         if not self._refusals:  # a hold for a bad action shows until a good one
             self._judge(verdict.rung, verdict.reason)
@@ -340,7 +330,7 @@ class Runtime:
         )
         return next((reason for reason, holds in reasons if holds), "")
 
-    def _act(self, reading: Reading) -> _Choice:
+    def _act(self, reading: Reading) -> Choice:
         """Choose, make safe and apply. Holds when there is no action that may be taken."""
         if self._age_verdict.rung is Rung.HOLD:
             return self._hold()
@@ -361,9 +351,9 @@ class Runtime:
         self._carry = carry.executed(executed)
         self._refusals = 0
         requested = as_action(self._space, requested)
-        return _Choice(executed, requested, policy.source, policy.manifest.version, extras)
+        return Choice(executed, requested, policy.source, policy.manifest.version, extras)
 
-    def _refuse(self, policy: Policy, reason: str) -> _Choice:
+    def _refuse(self, policy: Policy, reason: str) -> Choice:
         """Hold instead of a bad action; a policy that goes on like this is dropped."""
         self._refusals += 1
         self._judge(Rung.HOLD, reason, kind="safety_stop")
@@ -374,7 +364,7 @@ class Runtime:
             self._policy = None
         return choice
 
-    def _hold(self) -> _Choice:
+    def _hold(self) -> Choice:
         """The robot's own way to hold, or standing still."""
         self._carry = None
         executed = self._robot.hold()
@@ -382,9 +372,9 @@ class Runtime:
             self._robot.stop()
             executed = self._blank
         self._filter.executed(executed)
-        return _Choice(executed, executed, Source.HOLD, NO_POLICY, self._blank_extras)
+        return Choice(executed, executed, Source.HOLD, NO_POLICY, self._blank_extras)
 
-    def _record(self, reading: Reading, choice: _Choice | None) -> None:
+    def _record(self, reading: Reading, choice: Choice | None) -> None:
         """Keep the row; without a choice it is the episode's last, with an action of zeros."""
         is_last = choice is None
         choice = choice or self._no_choice()
@@ -406,9 +396,9 @@ class Runtime:
             last = {IS_LAST: np.asarray(True), ACTION: self._blank, ACTION_REQUESTED: self._blank}
             self._owed = self._number, columns | last
 
-    def _no_choice(self) -> _Choice:
+    def _no_choice(self) -> Choice:
         source = self._policy.source if self._policy else Source.HOLD
-        return _Choice(self._blank, self._blank, source, self._version(), self._blank_extras)
+        return Choice(self._blank, self._blank, source, self._version(), self._blank_extras)
 
     def _kept(self, number: int, columns: Columns) -> bool:
         """Keep a row; False, with the robot stopped, when the spool is full."""
@@ -438,6 +428,11 @@ class Runtime:
         self._lost.set()
         self._robot.stop()
         self._link.send(Event("safety_stop", "the watchdog stopped the robot: the loop hangs"))
+
+    def _server_age(self) -> float:
+        """Seconds since the server was heard of; before the first word, since the start."""
+        age = self._link.server_age
+        return age if np.isfinite(age) else self._real.monotonic() - self._started
 
     def _version(self) -> int:
         return self._policy.manifest.version if self._policy else NO_POLICY

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from robot_client.cli import main
 from robot_client.policy_cache import PolicyCache
 from robot_client.robots import make_robot
+from robot_client.schema import Source
 from robot_client.spool import Spool
 from tests.unit.policies import bundle, graph, weights
 
@@ -69,6 +71,8 @@ def test_it_acts_from_its_cache_with_no_server(
     chunk = spool.read(0)
     assert chunk is not None
     assert chunk.columns["is_first"].tolist() == [True] + [False] * 5
+    assert chunk.columns["source"].tolist() == [Source.POLICY] * 6
+    np.testing.assert_allclose(chunk.columns["action"][0], [0.3, 0.3], rtol=1e-6)
     spool.close()
 
 

@@ -188,8 +188,10 @@ def test_termination_and_truncation() -> None:
 def test_counting_robot_every_row_once_in_order() -> None:
     robot = CountingRobot(episode_steps=4)
     policy = Chooser(lambda n: 1)
-    runtime, recorder, _ = start(robot, policy, max_episodes=3)
+    endings: list[Episode] = []
+    runtime, recorder, _ = start(robot, policy, max_episodes=3, on_episode=endings.append)
     summary = runtime.run()
+    assert [e.total_reward for e in endings] == [2 + 3 + 4 + 5, 34, 54]
     counts = np.array(recorder.column("count"))
     np.testing.assert_array_equal(counts[:, 2], np.arange(1, 16))
     np.testing.assert_array_equal(counts[:, 0], np.repeat([0, 1, 2], 5))
@@ -424,12 +426,32 @@ def test_it_acts_for_long_without_a_server_and_then_holds() -> None:
     server.server_age = 3600.0
     runtime.run()
     assert recorder.column("source") == [Source.POLICY] * 5
+    assert arm.applied == [[0.5, -0.5]] * 4
     assert runtime.heartbeat().safety == "cached"
     runtime, recorder, server = start(arm, Chooser(steady), clock=clock, limits=Limits())
     server.server_age = 100_000.0
     runtime.run()
     assert recorder.column("source")[:4] == [Source.HOLD] * 4
     assert runtime.heartbeat().safety == "hold"
+
+
+def test_it_boots_and_acts_with_no_server_in_sight() -> None:
+    arm = Arm(steps=4)
+    runtime, recorder, server = start(arm, Chooser(steady))
+    server.server_age = float("inf")  # as a link says before the first word
+    runtime.run()
+    assert recorder.column("source") == [Source.POLICY] * 5
+    assert arm.applied == [[0.5, -0.5]] * 4
+
+
+def test_without_any_link_no_server_is_missed() -> None:
+    recorder = Recorder()
+    runtime = Runtime(
+        Arm(steps=4), recorder, Policies(Chooser(steady)), ManualClock(), max_episodes=1
+    )
+    runtime.run()
+    assert recorder.column("source") == [Source.POLICY] * 5
+    assert runtime.heartbeat().safety == "fresh"
 
 
 def test_an_emergency_stop_is_immediate_and_latched() -> None:
