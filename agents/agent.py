@@ -23,9 +23,13 @@ Tensors = dict[str, torch.Tensor]
 
 
 class AgentConfig(BaseModel):
-    """Base of all configurations: frozen, documented field by field, unknown keys refused."""
+    """Base of all configurations: frozen, documented field by field, unknown keys refused.
+
+    The defaults are those of the agent's paper. `presets` are named alternatives, such as `laptop`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 @dataclass(frozen=True)

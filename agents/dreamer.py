@@ -57,6 +57,17 @@ _SEEN = 5  # rows that the report's open-loop prediction sees first
 class DreamerConfig(AgentConfig):
     """Defaults are the reference's; only `size` is meant to be chosen per robot."""
 
+    presets = {  # noqa: RUF012 - a ClassVar of the base
+        "laptop": {
+            "size": "tiny",
+            "batch_size": 8,
+            "batch_length": 32,
+            "learning_rate": 6e-4,
+            "warmup": 100,
+            "discount_horizon": 50.0,
+        }
+    }
+
     size: SizeName = Field("12M", description="Widths of all networks; tiny is for laptops.")
     keys: str = Field(".*", description="Regular expression: the observations it sees.")
     batch_size: int = Field(16, ge=1, description="Windows per update.")

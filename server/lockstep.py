@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.registry import agent_class
 from robot_client.clock import FreeRunningClock, SystemClock
 from robot_client.ports import Episode
 from robot_client.robot import Robot, as_action
 from robot_client.robots import make_robot
 from robot_client.runtime import Runtime
 from robot_client.schema import IS_LAST, REWARD, Chunk, Columns, space_to_json
+from server.errors import Invalid
 from server.job import Job
 from server.replay.store import ReplayStore
 from server.torch_policy import OnePolicy, TorchPolicy, live_manifest
@@ -69,7 +71,7 @@ class Lockstep:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self.next_seq = self.first_seq = self.next_episode = 0
         self.updates = 0
-        self.returns: list[float] = []
+        self.curve: list[tuple[int, float]] = []  # rows so far, return of the episode
 
     def train(self, steps: int) -> None:
         """Let the robot take `steps` steps, learning as it goes."""
@@ -142,7 +144,7 @@ class Lockstep:
             self.updates += 1
 
     def _on_episode(self, episode: Episode) -> None:
-        self.returns.append(episode.total_reward)
+        self.curve.append((self._view.head, episode.total_reward))
         self._recent.append(episode.total_reward)
         record = {
             "rows": self._view.head,
@@ -219,10 +221,22 @@ def run(
         "steps": steps,
         "updates": lockstep.updates,
         "seconds": round(trained - start, 1),
-        "returns": lockstep.returns,
+        "curve": lockstep.curve,
         "evaluation": evaluated,
         "evaluation_mean": float(np.mean(evaluated)) if evaluated else None,
     }
+
+
+def preset(agent: str, name: str | None) -> dict[str, Any]:
+    """The fields of an agent's preset; without a name, of `laptop` or else none.
+
+    Raises:
+        Invalid: there is no such preset.
+    """
+    presets = agent_class(agent).config_type.presets
+    if name is not None and name not in presets:
+        raise Invalid("preset", f"one of {sorted(presets)}", name)
+    return dict(presets.get(name or "laptop", {}))
 
 
 def main(arguments: list[str]) -> int:
@@ -234,9 +248,10 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--steps", type=int, default=5000, help="steps that the robot takes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--config", type=json.loads, default={}, help="the agent's, as JSON")
+    parser.add_argument("--preset", help="of the agent's configuration; laptop if there is one")
+    parser.add_argument("--config", type=json.loads, default={}, help="further fields, as JSON")
     parser.add_argument("--options", type=json.loads, default={}, help="the robot's, as JSON")
-    parser.add_argument("--train-ratio", type=float, default=64.0, help="replayed rows per row")
+    parser.add_argument("--train-ratio", type=float, default=128.0, help="replayed rows per row")
     parser.add_argument("--min-rows", type=int, default=500, help="rows before the first update")
     parser.add_argument("--eval-episodes", type=int, default=10)
     parser.add_argument("--device", default="auto")
@@ -248,7 +263,7 @@ def main(arguments: list[str]) -> int:
         got.robot,
         steps=got.steps,
         seed=got.seed,
-        config=got.config,
+        config=preset(got.agent, got.preset) | got.config,
         options=got.options,
         directory=got.out,
         eval_episodes=got.eval_episodes,

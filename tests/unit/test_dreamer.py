@@ -40,6 +40,7 @@ def batch_of(agent: Dreamer, space: spaces.Dict = VECTOR, action: Any = BOX) -> 
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, while compiling
+@pytest.mark.timeout(900)
 def test_compiled_losses_and_gradients_equal_eager() -> None:
     eager = make(batch_length=2, horizon=1)
     batch = batch_of(eager)
