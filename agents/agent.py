@@ -101,6 +101,7 @@ class Agent(ABC):
 
     config_type: ClassVar[type[AgentConfig]]
     demand: Demand
+    device: torch.device
 
     @abstractmethod
     def __init__(

@@ -10,10 +10,13 @@ Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
+from robot_client import wire
 from robot_client.schema import Columns, Json
+from robot_client.wire import Frame, Limits
 
 PROTOCOL = 1
 Verb = Literal["pause", "resume", "stop", "release", "end_episode"]
@@ -181,3 +184,24 @@ Message = (
     | BlobPart
     | Command
 )
+
+KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+DEFAULT_LIMITS = Limits()
+
+
+def encode(message: Message, limits: Limits = DEFAULT_LIMITS) -> list[Frame]:
+    """Frames of a message: the header, then one per array, not copied where they are contiguous.
+
+    Raises:
+        MessageError: a field is not what its annotation says, or a limit is exceeded.
+    """
+    return wire.encode(message, PROTOCOL, limits)
+
+
+def decode(frames: Sequence[Frame], limits: Limits = DEFAULT_LIMITS) -> Message:
+    """The message that `frames` encode. Its arrays are views on the frames, mostly read-only.
+
+    Raises:
+        MessageError: anything is wrong; says which field, what was expected and what came.
+    """
+    return wire.decode(frames, KINDS, PROTOCOL, limits)

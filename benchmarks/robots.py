@@ -1,0 +1,37 @@
+"""Steps per second of the simulated robots, on one core and as fast as they go."""
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.machine import Payload, Row
+from robot_client.robot import Robot
+from sim.ball import Ball
+from sim.pointmass import PointMass
+
+STEPS = 500
+FORMS: dict[str, Callable[[], Robot]] = {
+    "ball, vector": lambda: Ball("vector"),
+    "ball, 64x64 camera": lambda: Ball("camera"),
+    "point mass, vector": lambda: PointMass(),
+    "point mass, 32x32 camera": lambda: PointMass(camera=True),
+}
+
+
+def measure() -> Payload:
+    """One row a robot, from `STEPS` steps with an observation each."""
+    return {"rows": [_row(name, make()) for name, make in FORMS.items()]}
+
+
+def _row(name: str, robot: Robot) -> Row:
+    rng = np.random.default_rng(0)
+    robot.connect()
+    robot.reset(0)
+    start = perf_counter()
+    for _ in range(STEPS):
+        robot.apply(rng.uniform(-1, 1, robot.action_space.shape).astype(np.float32))
+        robot.observe()
+    rate = STEPS / (perf_counter() - start)
+    robot.close()
+    return {"robot": name, "steps_per_s": rate, "times_real_time": rate / robot.control_hz}

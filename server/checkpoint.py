@@ -1,0 +1,95 @@
+"""Folders that are there whole or not at all.
+
+A checkpoint is written to a temporary folder, each file is synced, the `done` mark is written last,
+and the folder is renamed. Whatever is killed, whenever, the newest folder with its mark is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from robot_client.bundle import sha256
+from server.errors import ServerError
+
+_DONE = "done"
+
+
+class CheckpointError(ServerError):
+    """A checkpoint is damaged."""
+
+
+class Checkpoints:
+    """Numbered checkpoints in a directory, the newest `keep` of them.
+
+    Args:
+        directory: made when it is missing.
+        keep: older ones are deleted after a save.
+    """
+
+    def __init__(self, directory: Path, keep: int = 2) -> None:
+        self._directory = directory
+        self._keep = keep
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def save(
+        self, number: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+    ) -> Path:
+        """Write checkpoint `number`: tensors by name, and plain JSON state."""
+        final = self._directory / f"{number:012d}"
+        if (final / _DONE).exists():
+            return final
+        temporary = self._directory / f".{final.name}.part"
+        for leftover in (temporary, final):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir()
+        plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+        blob = safetensors.torch.save(plain)
+        write_durably(temporary / "tensors.safetensors", blob)
+        body = json.dumps({"state": state, "sha256": sha256(blob)}, indent=1).encode()
+        write_durably(temporary / "state.json", body)
+        write_durably(temporary / _DONE, b"")
+        os.rename(temporary, final)
+        _sync_directory(self._directory)
+        for old in self.numbers()[: -self._keep]:
+            shutil.rmtree(self._directory / f"{old:012d}")
+        return final
+
+    def numbers(self) -> list[int]:
+        """Numbers of the whole checkpoints, oldest first."""
+        return sorted(int(p.parent.name) for p in self._directory.glob(f"[0-9]*/{_DONE}"))
+
+    def load(self, number: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and state of checkpoint `number`. Raises CheckpointError when they disagree."""
+        folder = self._directory / f"{number:012d}"
+        body = json.loads((folder / "state.json").read_bytes())
+        blob = (folder / "tensors.safetensors").read_bytes()
+        if sha256(blob) != body["sha256"]:
+            raise CheckpointError(f"{folder}: the tensors are not those that were saved")
+        return safetensors.torch.load(blob), body["state"]
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that it is there, whole, after a power cut: temporary name, sync, rename."""
+    temporary = path.with_name(f".{path.name}.part")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,250 @@
+"""The learner: one process that trains one experiment's agent without pause.
+
+    python -m server.learner DIRECTORY
+
+It reads the directory's `experiment.json` and `replay/`, trains at the train ratio, and writes
+checkpoints/, policies/, blobs/, reports/ and tb/. It says what it does as JSON lines on stdout and
+obeys `{"do": "pause" | "resume" | "stop"}` on stdin; stdin's end is a stop. Killed at any moment,
+it goes on from its newest checkpoint when it is started again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from robot_client.clock import Clock, SystemClock
+from server.channel import Channel
+from server.checkpoint import Checkpoints, write_durably
+from server.errors import ReplayError
+from server.job import Job
+from server.pictures import picture
+from server.prefetch import Prefetcher
+from server.publisher import Publisher
+from server.replay.store import ReplayStore
+from server.training import (
+    MeanMetrics,
+    job_spaces,
+    make_agent,
+    make_limiter,
+    make_sampler,
+    make_view,
+    rows_per_update,
+)
+
+_WAIT_S = 0.1  # longest wait for a batch before commands are looked at again
+_METRICS_S = 1.0
+
+
+class Learner:
+    """Trains, reports, checkpoints and publishes.
+
+    Args:
+        directory: the experiment's.
+        channel: where commands come from and events go.
+        clock: paces everything that is done every so many seconds.
+    """
+
+    def __init__(self, directory: Path, channel: Channel, clock: Clock) -> None:
+        self._directory, self._channel, self._clock = directory, channel, clock
+        self._job = job = Job.read(directory)
+        torch.set_num_threads(job.threads)
+        self._agent = make_agent(job)
+        self._view = make_view(_open(directory / "replay", clock), self._agent, job.capacity)
+        self._sampler = make_sampler(self._agent.demand, self._view, job.seed)
+        self._limiter = make_limiter(self._agent.demand, job)
+        self._publisher = Publisher(
+            directory, job.id, job.agent, self._agent.actor(), *job_spaces(job)
+        )
+        self._checkpoints = Checkpoints(directory / "checkpoints")
+        self._metrics = MeanMetrics()
+        self._board = SummaryWriter(str(directory / "tb"))
+        self._update_rows = rows_per_update(self._agent.demand)
+        self._updates = self._counted = 0
+        self._published = -1
+        self._waited = self._throttled = 0.0
+        self._paused = False
+        self._due = _Due(clock)
+        self._resume()
+
+    def run(self) -> None:
+        """Train until told to stop; then checkpoint."""
+        self._publish()
+        self._channel.say("ready", updates=self._updates)
+        if self._sampler is None:
+            self._idle()
+        else:
+            self._train(Prefetcher(self._view, self._sampler, self._limiter, self._agent.device))
+        self._board.close()
+
+    def _train(self, batches: Prefetcher) -> None:
+        try:
+            while self._obey():
+                self._step(batches)
+            with batches.lock:
+                self._checkpoint()
+        finally:
+            batches.close()
+
+    def _idle(self) -> None:
+        """An agent that learns nothing: stay alive and listen."""
+        while self._obey():
+            self._clock.sleep_until(self._clock.monotonic() + _WAIT_S)
+            self._say_metrics()
+
+    def _step(self, batches: Prefetcher) -> None:
+        start = self._clock.monotonic()
+        got = None if self._paused else batches.get(_WAIT_S)
+        if got is None:
+            self._clock.sleep_until(start + (_WAIT_S if self._paused else 0))
+            self._throttled += self._clock.monotonic() - start
+        else:
+            self._waited += self._clock.monotonic() - start
+            self._update(batches, *got)
+        self._say_metrics()
+        if self._due("checkpoint", self._job.checkpoint_s):
+            with batches.lock:
+                self._checkpoint()
+
+    def _update(self, batches: Prefetcher, tensors: dict[str, torch.Tensor], row_ids: Any) -> None:
+        learned = self._agent.train(tensors)
+        if learned.context:
+            batches.write_back(row_ids, learned.context)
+        self._metrics.add(learned.metrics)
+        self._updates += 1
+        if self._due("publish", self._job.publish_s):
+            self._publish()
+        if self._due("report", self._job.report_s):
+            self._report(tensors)
+
+    def _obey(self) -> bool:
+        """Carry out what the parent says. False to stop."""
+        while (command := self._channel.command()) is not None:
+            if command == "stop":
+                return False
+            self._paused = command == "pause"
+        return True
+
+    def _say_metrics(self) -> None:
+        """Once a second, whether there is news or not: it is the learner's heartbeat too."""
+        elapsed = self._due.elapsed("metrics", _METRICS_S)
+        if elapsed is None:
+            return
+        values = self._metrics.take()
+        rows = self._view.head
+        values |= {
+            "learner/updates_per_s": (self._updates - self._counted) / elapsed,
+            "learner/wait_share": min(1.0, self._waited / elapsed),
+            "learner/throttle_share": min(1.0, self._throttled / elapsed),
+            "learner/train_ratio": self._updates * self._update_rows / max(1, rows),
+        }
+        self._counted, self._waited, self._throttled = self._updates, 0.0, 0.0
+        for name, value in values.items():
+            self._board.add_scalar(name, value, self._updates)
+        now = self._clock.wall()
+        self._channel.say("metrics", updates=self._updates, rows=rows, time=now, values=values)
+
+    def _publish(self) -> None:
+        if self._published == self._updates:
+            return
+        manifest = self._publisher.publish(self._updates)
+        self._published = self._updates
+        self._channel.say("policy", version=manifest.version, manifest=manifest.to_json())
+
+    def _report(self, tensors: dict[str, torch.Tensor]) -> None:
+        folder = self._directory / "reports"
+        folder.mkdir(exist_ok=True)
+        for name, data in self._agent.report(tensors).items():
+            path = folder / f"{name}.png"
+            write_durably(path, picture(data.cpu().numpy()))
+            self._channel.say("report", name=name, path=str(path.relative_to(self._directory)))
+
+    def _checkpoint(self) -> None:
+        if not self._updates:
+            return
+        state = {
+            "updates": self._updates,
+            "limiter": self._limiter.state(),
+            "sampler": self._sampler.state() if self._sampler else {},
+        }
+        self._checkpoints.save(self._updates, self._agent.state_dict(), state)
+        self._channel.say("checkpoint", updates=self._updates)
+
+    def _resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        numbers = self._checkpoints.numbers()
+        self._view.refresh()
+        if not numbers:
+            return
+        tensors, state = self._checkpoints.load(numbers[-1])
+        self._agent.load_state_dict(tensors)
+        self._updates = self._counted = int(state["updates"])
+        self._limiter.restore(state["limiter"])
+        if self._sampler:
+            self._sampler.restore(state["sampler"])
+
+
+class _Due:
+    """Remembers when each recurring thing was last done."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def elapsed(self, name: str, period: float) -> float | None:
+        """Seconds since `name` was last due, if that is at least `period`."""
+        now = self._clock.monotonic()
+        last = self._last.setdefault(name, now)
+        if now - last < period:
+            return None
+        self._last[name] = now
+        return now - last
+
+    def __call__(self, name: str, period: float) -> bool:
+        """Whether `name` is due, once per `period` seconds."""
+        return self.elapsed(name, period) is not None
+
+
+def _open(path: Path, clock: Clock) -> ReplayStore:
+    """Open the replay for reading, once the service has made it."""
+    while True:
+        try:
+            return ReplayStore(path, readonly=True)
+        except ReplayError:
+            if path.exists() and any(path.iterdir()):
+                raise
+        clock.sleep_until(clock.monotonic() + _WAIT_S)
+
+
+def hold_lock(directory: Path) -> int:
+    """Wait until no other learner works in the directory. Returns the descriptor that holds it."""
+    descriptor = os.open(directory / "learner.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def main(arguments: list[str]) -> int:
+    """Run the learner of the directory given. Exit code 0: stopped on demand; 1: failed."""
+    channel = Channel.standard()
+    directory = Path(arguments[0])
+    lock = hold_lock(directory)
+    try:
+        Learner(directory, channel, SystemClock()).run()
+    except Exception as error:  # noqa: BLE001 - the last chance to tell the operator why
+        traceback.print_exc()
+        channel.say("failed", error=f"{type(error).__name__}: {error}")
+        return 1
+    finally:
+        os.close(lock)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

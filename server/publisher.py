@@ -1,0 +1,91 @@
+"""Turns an agent's actor into policy versions: blobs named by content, a manifest for each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gymnasium import spaces
+
+from agents.agent import Actor
+from agents.export import GRAPH, ActorExport
+from robot_client.bundle import Manifest, sha256
+from robot_client.schema import ActionSpace, space_hash
+from server.checkpoint import write_durably
+
+
+class Publisher:
+    """Writes versions of one experiment's policy under its directory; the newest `keep` stay.
+
+    Args:
+        directory: the experiment's; manifests go to policies/, blobs to blobs/.
+        experiment, agent: ids for the manifests.
+        actor: shares the agent's parameters.
+        observation_space, action_space: of the robots.
+        keep: how many versions stay on disk.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        experiment: str,
+        agent: str,
+        actor: Actor,
+        observation_space: spaces.Dict,
+        action_space: ActionSpace,
+        keep: int = 5,
+    ) -> None:
+        self._policies, self._blobs = directory / "policies", directory / "blobs"
+        self._experiment, self._agent, self._actor = experiment, agent, actor
+        self._spaces = observation_space, action_space
+        self._keep = keep
+        self._export: ActorExport | None = None
+        self._sizes: dict[str, int] = {}
+        for folder in (self._policies, self._blobs):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.next_version = (
+            max((int(p.stem) for p in self._policies.glob("*.json")), default=-1) + 1
+        )
+
+    def publish(self, updates: int) -> Manifest:
+        """Write the actor as it is now as the next version. The first time takes seconds."""
+        if self._export is None:
+            self._export = ActorExport(self._actor, *self._spaces)
+        graph, weights = self._put(self._export.graph), self._put(self._export.weights())
+        manifest = Manifest(
+            experiment=self._experiment,
+            agent=self._agent,
+            version=self.next_version,
+            kind="actor",
+            graphs={GRAPH: graph},
+            weights=weights,
+            sizes={digest: self._sizes[digest] for digest in (graph, weights)},
+            observation_space=space_hash(self._spaces[0]),
+            action_space=space_hash(self._spaces[1]),
+            signature=self._actor.signature,
+            updates=updates,
+        )
+        text = json.dumps(manifest.to_json(), indent=1)
+        write_durably(self._policies / f"{manifest.version:08d}.json", text.encode())
+        self.next_version += 1
+        self._prune()
+        return manifest
+
+    def _put(self, data: bytes) -> str:
+        digest = sha256(data)
+        self._sizes[digest] = len(data)
+        if not (self._blobs / digest).exists():
+            write_durably(self._blobs / digest, data)
+        return digest
+
+    def _prune(self) -> None:
+        """Delete all but the newest versions, and the blobs that no version names."""
+        manifests = sorted(self._policies.glob("*.json"))
+        for old in manifests[: -self._keep]:
+            old.unlink()
+        used: set[str] = set()
+        for path in manifests[-self._keep :]:
+            used |= json.loads(path.read_bytes())["sizes"].keys()
+        for blob in self._blobs.iterdir():
+            if blob.name not in used:
+                blob.unlink()

@@ -1,0 +1,274 @@
+"""Batches for the demands of agents: windows, n-step transitions and on-policy rollouts.
+
+Samplers draw from a `ReplayView` that their owner refreshes; the same seed, view and calls give the
+same batches. `state()` is JSON and `restore()` goes on from it on an equal view.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_client.schema import (
+    ACTION,
+    ACTION_REQUESTED,
+    EXTRA_PREFIX,
+    IS_FIRST,
+    IS_LAST,
+    IS_TERMINAL,
+    NO_POLICY,
+    POLICY_VERSION,
+    REWARD,
+    SOURCE,
+    STEP_DTYPES,
+    Columns,
+    Json,
+    Source,
+)
+from server.replay.view import ReplayView, Rows
+
+NOT_OBSERVED = frozenset({*STEP_DTYPES, ACTION, ACTION_REQUESTED})
+FRESH_WINDOWS = 1024  # windows that may wait; the oldest make room, they are no longer fresh
+
+
+class SequenceSampler:
+    """Windows of consecutive rows: (B, T) batches as `agents.agent.Sequences` describes them.
+
+    Think of all episodes in random order, one after the other, without end: a uniform window is cut
+    out of that stream at a random place. It begins at a row drawn uniformly from all rows; where
+    its episode's data end, it goes on at the first row of an episode drawn uniformly. Thereby every
+    row is equally likely at every place of a window: the ends of episodes are not under-sampled,
+    and no row is padding.
+
+    With `online`, rows that come after the sampler was made are also served once, soon, as windows
+    of T consecutive rows of their robot. These are at most half of a batch (one of a batch of one);
+    the rest is uniform. At most FRESH_WINDOWS wait.
+
+    Args:
+        context_names: extras of the view to serve as `context/<name>`. Without any, a window has
+            its context wherever a row goes before it.
+    """
+
+    def __init__(
+        self,
+        view: ReplayView,
+        batch: int,
+        length: int,
+        context_names: Sequence[str],
+        rng: np.random.Generator,
+        online: bool = True,
+    ) -> None:
+        self._view, self._batch, self._length, self._rng = view, batch, length, rng
+        self._context = tuple(context_names)
+        self._fresh = _FreshWindows(view, length, view.head)
+        self._most_fresh = max(1, batch // 2) if online else 0
+
+    def sample(self) -> Columns | None:
+        """The next batch; None while fewer than T rows are in view."""
+        if len(self._view) < self._length:
+            return None
+        self._fresh.update()
+        windows: list[list[int]] = []
+        while len(windows) < self._most_fresh and (window := self._fresh.pop()):
+            windows.append(window)
+        windows += [self._uniform() for _ in range(self._batch - len(windows))]
+        return assemble(self._view, np.array(windows, np.int64), self._view.columns, self._context)
+
+    def state(self) -> Json:
+        """Random state and fresh windows, as JSON types."""
+        return {"rng": self._rng.bit_generator.state, "fresh": self._fresh.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()`."""
+        self._rng.bit_generator.state = state["rng"]
+        self._fresh.restore(state["fresh"])
+
+    def _uniform(self) -> list[int]:
+        episode, index = self._view.episode_of(self._view.random_row(self._rng))
+        window = episode.ids[index : index + self._length].tolist()
+        while (missing := self._length - len(window)) > 0:
+            episode = self._view.random_episode(self._rng)
+            window += episode.ids[episode.start : episode.start + missing].tolist()
+        return window
+
+
+class TransitionSampler:
+    """Uniform rows with their n-step successors, as `agents.agent.Transitions` describes them.
+
+    Successors never leave the episode: near its end, or the end of its data so far, the return
+    spans fewer steps and `discount` has the smaller power. A time limit or a cut keeps `discount`
+    above zero and the successor is the true last observation; a terminal row makes it zero.
+    """
+
+    def __init__(
+        self,
+        view: ReplayView,
+        batch: int,
+        n_step: int,
+        discount: float,
+        rng: np.random.Generator,
+    ) -> None:
+        assert n_step >= 1, n_step
+        self._view, self._batch, self._n_step, self._rng = view, batch, n_step, rng
+        self._powers = np.power(discount, np.arange(n_step + 1))
+
+    def sample(self) -> Columns | None:
+        """The next batch; None while fewer than B rows have a successor."""
+        view = self._view
+        if len(view) - view.episode_count < self._batch:  # each episode's newest row has none
+            return None
+        rows, steps = self._draw()
+        ends = rows[np.arange(self._batch), steps]
+        names = view.columns
+        observations = [n for n in names if n not in NOT_OBSERVED]
+        batch = view.gather(rows[:, 0], names)
+        after = view.gather(ends, [*observations, IS_TERMINAL])
+        rewards = view.gather(rows[:, 1:], [REWARD])[REWARD].astype(np.float64)
+        counted = np.arange(self._n_step) < steps[:, None]
+        batch["return"] = (rewards * counted * self._powers[:-1]).sum(1).astype(np.float32)
+        alive = ~after.pop(IS_TERMINAL)
+        batch["discount"] = (self._powers[steps] * alive).astype(np.float32)
+        return batch | {f"next/{name}": value for name, value in after.items()}
+
+    def state(self) -> Json:
+        """Random state, as JSON types."""
+        return {"rng": self._rng.bit_generator.state}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()`."""
+        self._rng.bit_generator.state = state["rng"]
+
+    def _draw(self) -> tuple[Rows, Rows]:
+        """(B, n + 1) rows, the last one repeated where the episode ends, and (B,) true steps."""
+        rows = np.empty((self._batch, self._n_step + 1), np.int64)
+        steps = np.empty(self._batch, np.int64)
+        filled = 0
+        while filled < self._batch:
+            episode, index = self._view.episode_of(self._view.random_row(self._rng))
+            ids = episode.ids[index : index + self._n_step + 1].tolist()
+            if len(ids) > 1:
+                rows[filled] = ids + ids[-1:] * (self._n_step + 1 - len(ids))
+                steps[filled] = len(ids) - 1
+                filled += 1
+        return rows, steps
+
+
+class OnPolicyQueue:
+    """Rollouts of T consecutive rows of a robot, each row served once, oldest first.
+
+    Served like a window of `SequenceSampler`, without context but with all extras of the view as
+    columns `policy/<name>`. A rollout may span episodes. It is dropped when an action in it was not
+    chosen by a policy, or by one more than `max_lag` versions older than the `version` of now.
+    """
+
+    def __init__(self, view: ReplayView, batch: int, length: int, max_lag: int) -> None:
+        self._view, self._batch, self._max_lag = view, batch, max_lag
+        self._fresh = _FreshWindows(view, length, 0)
+        self.version = 0  # of the policy that was published last; its owner keeps it current
+        self.dropped = 0  # rollouts so far
+
+    def sample(self) -> Columns | None:
+        """The next batch; None while fewer than B usable rollouts are waiting."""
+        self._fresh.update()
+        waiting = self._fresh.queue
+        usable = [window for window in waiting if self._usable(window)]
+        self.dropped += len(waiting) - len(usable)
+        ready = len(usable) >= self._batch
+        self._fresh.queue = deque(usable[self._batch :] if ready else usable, FRESH_WINDOWS)
+        if not ready:
+            return None
+        rows = np.array(usable[: self._batch], np.int64)
+        return assemble(self._view, rows, [*self._view.columns, *self._view.extras], ())
+
+    def state(self) -> Json:
+        """Rollouts that are waiting, as JSON types."""
+        return {
+            "version": self.version,
+            "dropped": self.dropped,
+            "fresh": self._fresh.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.version, self.dropped = int(state["version"]), int(state["dropped"])
+        self._fresh.restore(state["fresh"])
+
+    def _usable(self, window: list[int]) -> bool:
+        if min(window) < self._view.tail:
+            return False
+        found = self._view.gather(np.array(window), [POLICY_VERSION, SOURCE, IS_LAST])
+        acted = ~found[IS_LAST]  # no action belongs to the last row of an episode
+        versions, sources = found[POLICY_VERSION][acted], found[SOURCE][acted]
+        oldest = max(self.version - self._max_lag, NO_POLICY + 1)
+        return bool((versions >= oldest).all() and (sources == Source.POLICY).all())
+
+
+def assemble(
+    view: ReplayView, rows: Rows, columns: Sequence[str], context: Sequence[str]
+) -> Columns:
+    """The batch of windows `rows` (B, T): columns, flags where segments meet, and what goes before.
+
+    Returns `columns` (B, T, ...), `row_id` (B, T), `prev_action` (B, ...) and, per name of
+    `context`, `context/<name>` (B, ...). Raises KeyError for a context that the view does not hold.
+    """
+    batch = view.gather(rows, columns)
+    begins = ~view.follows(rows)
+    batch[IS_LAST][:, :-1] |= begins[:, 1:]
+    previous = view.before(rows[:, 0])
+    known = previous >= 0
+    source = np.where(known, previous, rows[:, 0])  # any row in view: masked below
+    found = view.gather(source, [ACTION, *(EXTRA_PREFIX + name for name in context)])
+    batch["prev_action"] = _masked(found.pop(ACTION), known)
+    if context:
+        known &= view.has_extras(source)
+    begins[:, 0] = ~known
+    batch[IS_FIRST] |= begins
+    for name in context:
+        batch[f"context/{name}"] = _masked(found[EXTRA_PREFIX + name], known)
+    return batch | {"row_id": rows}
+
+
+class _FreshWindows:
+    """Cuts what comes in from each robot into windows of T consecutive rows, in order."""
+
+    def __init__(self, view: ReplayView, length: int, cursor: int) -> None:
+        self._view, self._length, self._cursor = view, length, cursor
+        self._begun: dict[tuple[str, str], list[int]] = {}
+        self.queue: deque[list[int]] = deque(maxlen=FRESH_WINDOWS)
+
+    def update(self) -> None:
+        """Take in the rows that the view has indexed since."""
+        for span in self._view.spans(self._cursor):
+            begun = self._begun.setdefault(span.stream, [])
+            begun.extend(range(span.first, span.first + span.rows))
+            while len(begun) >= self._length:
+                self.queue.append(begun[: self._length])
+                del begun[: self._length]
+        self._cursor = self._view.head
+
+    def pop(self) -> list[int] | None:
+        """The oldest window that is still in view."""
+        while self.queue:
+            window = self.queue.popleft()
+            if min(window) >= self._view.tail:
+                return window
+        return None
+
+    def state(self) -> Json:
+        begun = [[*stream, ids] for stream, ids in self._begun.items() if ids]
+        return {"cursor": self._cursor, "begun": begun, "queue": list(self.queue)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._cursor = int(state["cursor"])
+        self._begun = {(robot, epoch): list(ids) for robot, epoch, ids in state["begun"]}
+        self.queue = deque((list(window) for window in state["queue"]), FRESH_WINDOWS)
+
+
+def _masked(values: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:
+    """Zeros where not known."""
+    values[~known] = 0
+    return values

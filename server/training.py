@@ -1,0 +1,138 @@
+"""What the learner process and the lockstep runner share: an agent, its replay and one update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from agents.agent import (
+    Agent,
+    AgentConfig,
+    Demand,
+    Nothing,
+    OnPolicy,
+    Sequences,
+    Tensors,
+    Transitions,
+)
+from agents.registry import agent_class
+from robot_client.schema import ActionSpace, space_from_json
+from server.job import Job
+from server.replay.limiter import TrainLimiter
+from server.replay.sampler import OnPolicyQueue, SequenceSampler, TransitionSampler
+from server.replay.store import ReplayStore
+from server.replay.view import ReplayView
+
+Batch = dict[str, NDArray[Any]]
+ROW_ID = "row_id"
+
+
+class Sampler(Protocol):
+    """Draws batches; its state restores exactly."""
+
+    def sample(self) -> Batch | None:
+        """The next batch, or None while there is not enough data."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        ...
+
+
+def make_agent(job: Job) -> Agent:
+    """Build the job's agent, seeded."""
+    cls = agent_class(job.agent)
+    config: AgentConfig = cls.config_type.model_validate(job.config)
+    observation_space, action_space = job_spaces(job)
+    torch.manual_seed(job.seed)
+    return cls(observation_space, action_space, config, pick_device(job.device))
+
+
+def job_spaces(job: Job) -> tuple[spaces.Dict, ActionSpace]:
+    """The spaces of the job's robots."""
+    observation = space_from_json(job.observation_space, "observation_space")
+    action = space_from_json(job.action_space, "action_space")
+    return cast(spaces.Dict, observation), cast(ActionSpace, action)
+
+
+def pick_device(name: str) -> torch.device:
+    """The named device; `auto` is the first GPU, or the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def make_sampler(demand: Demand, view: ReplayView, seed: int) -> Sampler | None:
+    """The sampler that yields what the agent demands; None when it demands nothing."""
+    rng = np.random.default_rng(seed)
+    match demand:
+        case Sequences(batch, length, context):
+            return SequenceSampler(view, batch, length, context, rng)
+        case Transitions(batch, n_step, discount):
+            return TransitionSampler(view, batch, n_step, discount, rng)
+        case OnPolicy(batch, length, max_lag):
+            return OnPolicyQueue(view, batch, length, max_lag)
+        case Nothing():
+            return None
+
+
+def rows_per_update(demand: Demand) -> int:
+    """How many replayed rows one update takes."""
+    match demand:
+        case Sequences(batch, length) | OnPolicy(batch, length):
+            return batch * length
+        case Transitions(batch):
+            return batch
+        case Nothing():
+            return 1
+
+
+def make_limiter(demand: Demand, job: Job) -> TrainLimiter:
+    """The limiter that holds the learner to the job's train ratio."""
+    return TrainLimiter(job.train_ratio, rows_per_update(demand), job.min_rows, job.max_debt)
+
+
+def make_view(store: ReplayStore, agent: Agent, capacity: int) -> ReplayView:
+    """The newest rows of a store, with the extras that the agent's policy records."""
+    return ReplayView(store, capacity, agent.actor().signature.extras)
+
+
+def to_tensors(batch: Batch, device: torch.device) -> Tensors:
+    """Move a batch to the device; pinned and asynchronous when that is a GPU."""
+    tensors = {name: torch.from_numpy(array) for name, array in batch.items() if name != ROW_ID}
+    if device.type != "cuda":
+        return tensors
+    return {k: t.pin_memory().to(device, non_blocking=True) for k, t in tensors.items()}
+
+
+@dataclass
+class MeanMetrics:
+    """Sums metrics on the device, and brings their means to the host once in a while."""
+
+    _sums: Tensors = field(default_factory=dict)
+    _count: int = 0
+
+    def add(self, metrics: Tensors) -> None:
+        """Add one update's scalars. Does not wait for the device."""
+        for name, value in metrics.items():
+            value = value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._count += 1
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call. Waits for the device."""
+        if not self._count:
+            return {}
+        stacked = torch.stack(list(self._sums.values())) / self._count
+        means = dict(zip(self._sums, stacked.tolist(), strict=True))
+        self._sums, self._count = {}, 0
+        return means

@@ -1,0 +1,57 @@
+import json
+import re
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from benchmarks import machine, plots, run
+
+
+def test_a_result_is_kept_with_its_seed_and_machine(tmp_path):
+    path = machine.write("speed", {"rows": [{"rate": 2.5}]}, seed=3, folder=tmp_path)
+    result = json.loads(path.read_text())
+    assert path.name == "speed.json"
+    assert result["rows"] == [{"rate": 2.5}]
+    assert (result["name"], result["seed"]) == ("speed", 3)
+
+
+def test_the_machine_says_what_a_reader_needs():
+    found = machine.describe()
+    assert found["cpu"]
+    assert found["cores"] >= 1
+    assert found["memory_gb"] > 0
+    assert found["packages"]["numpy"] == np.__version__
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", found["commit"] or "0" * 40)
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_table_is_aligned():
+    text = machine.table([{"robot": "ball", "rate": 1234.5}, {"robot": "b", "rate": 0.25}])
+    assert text.splitlines() == ["robot    rate", " ball  1234.5", "    b    0.25"]
+
+
+@pytest.mark.parametrize("name", run.BENCHMARKS)
+def test_every_benchmark_resolves(name):
+    assert callable(import_module(run.BENCHMARKS[name]).measure)
+
+
+def test_an_unknown_benchmark_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        run.main(["robot"])
+    assert "no benchmark 'robot'; there are: " in capsys.readouterr().err
+
+
+def test_curves_are_compared_where_all_have_data():
+    steps, values = plots.on_one_grid([[(0, 0), (10, 10)], [(2, 4), (6, 4), (8, 0)]])
+    assert (steps[0], steps[-1]) == (2, 8)
+    assert values[:, 0].tolist() == [2, 4]
+    assert values[:, -1].tolist() == [8, 0]
+
+
+def test_a_learning_curve_is_drawn(tmp_path):
+    curves = {"dreamer": [[(0, 0), (10, 1)], [(0, 0), (10, 2)]], "random": [[(0, 0), (10, 0)]]}
+    path = plots.learning_curve(
+        "curve", curves, title="ball", levels={"spring": 1.5}, folder=tmp_path
+    )
+    assert path.read_bytes().startswith(b"\x89PNG")
