@@ -228,7 +228,7 @@ def _field(where: str, space: spaces.Space[Any]) -> Field:
 
 
 def _check_column(name: str, field: Field, rows: int, array: NDArray[Any]) -> None:
-    if array.dtype.name != field.dtype or array.shape != (rows, *field.shape):
+    if array.dtype != field.dtype or array.shape != (rows, *field.shape):
         raise SchemaError(f"columns.{name}", f"{field.dtype} {(rows, *field.shape)}", _kind(array))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise SchemaError(f"columns.{name}", "finite numbers", "NaN or infinity")

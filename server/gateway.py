@@ -1,0 +1,455 @@
+"""The socket that robots talk to: admits them, makes their rows durable, hands them policies.
+
+Everything runs in the event loop except the commits, which a `ChunkWriter` thread makes; an Ack is
+sent only after its rows are on the disk. A message that is wrong costs its sender a Rejected and
+one count, and nobody else anything. While the disk cannot follow, nothing more is read, and the
+robots keep their rows.
+
+Loopback needs no keys. Anywhere else robots are known by their CURVE key, message by message: the
+name inside a Hello does not count, and a revoked key is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+import zmq
+import zmq.asyncio
+from numpy.typing import NDArray
+from zmq.auth.asyncio import AsyncioAuthenticator
+
+from robot_client.clock import Clock
+from robot_client.errors import DreamfleetError, FieldError, MessageError, SchemaError
+from robot_client.messages import (
+    Ack,
+    BlobPart,
+    BlobRequest,
+    CommandDone,
+    Event,
+    Heartbeat,
+    Hello,
+    Message,
+    PolicyOffer,
+    PolicyReport,
+    Pulse,
+    Rejected,
+    Upload,
+    Verb,
+    Welcome,
+    decode,
+    encode,
+)
+from robot_client.schema import Chunk, Json, check_columns
+from robot_client.wire import Limits
+from server.errors import NotFound, SettingsError
+from server.replay.store import Outcome, ReplayStore
+from server.sessions import (
+    Order,
+    Orders,
+    Session,
+    SessionInfo,
+    Sessions,
+    camera_of,
+    declared_fields,
+    row_bytes,
+)
+from server.writer import ChunkWriter, Delivery
+
+log = logging.getLogger(__name__)
+HEARTBEAT_S = 0.5
+PART_BYTES = 256 * 2**10  # of a blob, so that weights never hold up an emergency stop for long
+BURST = 256  # messages handled before the event loop gets its turn
+ZAP_DOMAIN = b"dreamfleet"
+
+
+class Directory(Protocol):
+    """Who knows experiments and listens to robots. All calls come from the event loop."""
+
+    def admit(self, robot: str, hello: Hello) -> str:
+        """Id of the experiment that the robot joins. Raises DreamfleetError to refuse it."""
+        ...
+
+    def stored(self, robot: str, experiment: str, chunk: Chunk) -> None:
+        """New rows are durable: the chunk without what was stored before."""
+        ...
+
+    def learner_state(self, experiment: str) -> str:
+        """None, starting, running, paused or failed; lower case."""
+        ...
+
+    def policy_reported(self, robot: str, report: PolicyReport) -> None:
+        """A robot has swapped a policy in, or refused it."""
+        ...
+
+    def event(self, robot: str, experiment: str, event: Event) -> None:
+        """A robot has something to say to an operator."""
+        ...
+
+    def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
+        """A robot's control loop is alive."""
+        ...
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The server's key pair (Z85) and the list of those who may come in.
+
+    Args:
+        robot_of: name on file for a robot's public key, None when it is unknown or revoked.
+    """
+
+    public: bytes
+    secret: bytes
+    robot_of: Callable[[str], str | None]
+
+
+class Gateway:
+    """Serves robots on `endpoint` between `start()` and `stop()`; implements `server.fleet.Fleet`.
+
+    Args:
+        endpoint: where to listen, such as tcp://127.0.0.1:5555; port * picks a free one.
+        directory: who admits robots.
+        replay_dir: folder of an experiment's replay store.
+        blob_path: file of a blob, given experiment and SHA-256.
+        queue_bytes: rows that may wait for the disk.
+
+    Raises:
+        SettingsError: other machines can reach `endpoint`, and there is no `curve`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        directory: Directory,
+        replay_dir: Callable[[str], Path],
+        blob_path: Callable[[str, str], Path],
+        clock: Clock,
+        curve: Curve | None = None,
+        limits: Limits | None = None,
+        queue_bytes: int = 256 * 2**20,
+    ) -> None:
+        if curve is None and not _is_loopback(endpoint):
+            raise SettingsError(
+                f"{endpoint} can be reached from other machines: give the gateway keys "
+                "(`dreamfleet keys`), or listen on tcp://127.0.0.1"
+            )
+        self.address = endpoint  # where it really listens, once started
+        self.refused = 0  # messages so far
+        self._directory, self._clock, self._curve = directory, clock, curve
+        self._replay_dir, self._blob_path = replay_dir, blob_path
+        self._limits = limits or Limits()
+        self._sessions, self._orders = Sessions(), Orders()
+        self._stores: dict[str, ReplayStore] = {}
+        self._offers: dict[str, list[Any]] = {}  # experiment -> encoded PolicyOffer
+        self._writer = ChunkWriter(self._stores.__getitem__, self._committed_soon, queue_bytes)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._authenticator: AsyncioAuthenticator | None = None
+        self._drain_planned = False
+        self._handlers: dict[type, Callable[[Session, Any], None]] = {
+            Upload: self._upload,
+            Heartbeat: self._heartbeat,
+            BlobRequest: self._blob,
+            PolicyReport: lambda s, m: directory.policy_reported(s.robot, m),
+            Event: lambda s, m: directory.event(s.robot, s.experiment, m),
+            CommandDone: lambda s, m: self._orders.done(s.robot, m.id, m.error),
+        }
+
+    async def start(self) -> None:
+        """Listen. Raises SettingsError when the address is taken or is none."""
+        self._loop = asyncio.get_running_loop()
+        self._set_options()
+        try:
+            self._socket.bind(self.address)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise SettingsError(f"cannot listen on {self.address}: {error}") from error
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._writer.start()
+        self._loop.add_reader(self._socket, self._drain)
+        self._drain_soon()
+
+    async def stop(self) -> None:
+        """Make what has come in durable, acknowledge it, and close. Call once, after `start`."""
+        self._loop.remove_reader(self._socket)
+        await asyncio.to_thread(self._writer.stop)
+        await asyncio.sleep(0)  # the last acknowledgements
+        if self._authenticator:
+            self._authenticator.stop()
+        self._socket.close(linger=100)
+        self._context.term()
+        for store in self._stores.values():
+            store.close()
+
+    def publish(self, experiment: str, manifest: Json) -> None:
+        """Offer a policy to the robots of an experiment, now and when they connect."""
+        self._offers[experiment] = encode(PolicyOffer(manifest), self._limits)
+        for session in self._sessions.of_experiment(experiment):
+            self._send_frames(session.peer, self._offers[experiment])
+
+    def command(self, robot: str, verb: Verb) -> int:
+        """Send a command; it is repeated when the robot reconnects without having answered.
+
+        Raises NotFound when the robot has not connected since the server started.
+        """
+        session = self._sessions.of_robot(robot)
+        if session is None:
+            raise NotFound(f"robot {robot} is not connected")
+        command = self._orders.add(robot, verb)
+        self._send(session.peer, command)
+        return command.id
+
+    def order(self, number: int) -> Order:
+        """What became of a command. Raises NotFound."""
+        return self._orders.get(number)
+
+    def sessions(self) -> Sequence[SessionInfo]:
+        """The connected robots."""
+        return self._sessions.infos(self._clock.monotonic())
+
+    def camera(self, robot: str) -> NDArray[np.uint8] | None:
+        """The last picture (H, W, C) that the robot sent, if any."""
+        session = self._sessions.of_robot(robot)
+        return session.image if session else None
+
+    def store(self, experiment: str) -> ReplayStore:
+        """The open replay store of an experiment. Raises ReplayError."""
+        if experiment not in self._stores:
+            self._stores[experiment] = ReplayStore(self._replay_dir(experiment))
+        return self._stores[experiment]
+
+    @property
+    def problem(self) -> str:
+        """Why rows cannot be stored at the moment; empty when they can."""
+        return self._writer.problem
+
+    # Receiving.
+
+    def _set_options(self) -> None:
+        options = {
+            zmq.ROUTER_MANDATORY: 1,
+            zmq.ROUTER_HANDOVER: 1,  # a robot that reconnects is not kept out by its own ghost
+            zmq.MAXMSGSIZE: self._limits.frame_bytes,
+            zmq.LINGER: 0,
+            zmq.RCVHWM: 256,
+            zmq.SNDHWM: 1000,
+            zmq.HANDSHAKE_IVL: 3000,
+            # Not ZMTP heartbeats: libzmq 4.3.5 aborts when a peer goes while RCVHWM holds it back.
+            zmq.TCP_KEEPALIVE: 1,
+            zmq.TCP_KEEPALIVE_IDLE: 10,
+            zmq.TCP_KEEPALIVE_INTVL: 5,
+            zmq.TCP_KEEPALIVE_CNT: 3,
+        }
+        for option, value in options.items():
+            self._socket.setsockopt(option, value)
+        if self._curve is None:
+            return
+        self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.public)
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.secret)
+        self._socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, no list means no lock
+        self._authenticator = AsyncioAuthenticator(zmq.asyncio.Context.shadow(self._context))
+        self._authenticator.start()
+        self._authenticator.configure_curve_callback(
+            ZAP_DOMAIN.decode(), credentials_provider=_Allowlist(self._curve.robot_of)
+        )
+
+    def _drain_soon(self) -> None:
+        """The socket's file descriptor tells of changes only: after any use, look again."""
+        if not self._drain_planned:
+            self._drain_planned = True
+            self._loop.call_soon(self._drain_planned_now)
+
+    def _drain_planned_now(self) -> None:
+        if not self._socket.closed and not self._writer.stopping:
+            self._drain_planned = False
+            self._drain()
+
+    def _drain(self) -> None:
+        for _ in range(BURST):
+            if self._writer.full or self._writer.stopping:
+                return  # `_committed` looks again
+            try:
+                frames = self._next_frames()
+            except zmq.Again:
+                return
+            self._receive(frames)
+        self._drain_soon()
+
+    def _next_frames(self) -> list[zmq.Frame]:
+        """One message, not copied. Half the cost of `recv_multipart`, which asks the socket for
+        more after every frame. Raises zmq.Again when there is none."""
+        frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
+        while frames[-1].more:
+            frames.append(self._socket.recv(zmq.NOBLOCK, copy=False))
+        return frames
+
+    def _receive(self, frames: list[zmq.Frame]) -> None:
+        peer = frames[0].bytes
+        kind = "message"
+        try:
+            message = decode([frame.buffer for frame in frames[1:]], self._limits)
+            kind = type(message).__name__
+            self._handle(peer, message, self._name_of(frames[-1]))
+        except MessageError as error:
+            self._refuse(peer, kind, error)
+        except FieldError as error:
+            self._refuse(peer, kind, error, fatal=True)
+        except DreamfleetError as error:
+            self._refuse(peer, kind, FieldError("server", "that it can be done now", error))
+        except Exception as error:  # whatever one message does, the service goes on
+            log.exception("a %s could not be handled", kind)
+            self._refuse(peer, kind, FieldError("server", "no fault", type(error).__name__))
+
+    def _name_of(self, frame: zmq.Frame) -> str | None:
+        """The robot that the key of this message belongs to; None without CURVE."""
+        if self._curve is None:
+            return None
+        name = self._curve.robot_of(str(frame.get("User-Id")))
+        if name is None:
+            raise SchemaError("key", "a key that is enrolled and not revoked", "another")
+        return name
+
+    def _handle(self, peer: bytes, message: Message, name: str | None) -> None:
+        if isinstance(message, Hello):
+            self._hello(peer, replace(message, robot=name) if name else message)
+            return
+        session = self._sessions.of_peer(peer)
+        if session is None or (name is not None and session.robot != name):
+            raise MessageError("hello", "a Hello first", type(message).__name__)
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise MessageError("kind", "a robot's message", type(message).__name__)
+        session.seen = self._clock.monotonic()
+        handler(session, message)
+
+    def _hello(self, peer: bytes, hello: Hello) -> None:
+        fields = declared_fields(hello)
+        now = self._clock.monotonic()
+        if self._sessions.is_stale(hello.robot, hello.epoch, now):
+            raise SchemaError("robot", "a name of its own", f"{hello.robot}, already connected")
+        experiment = self._directory.admit(hello.robot, hello)
+        next_seq = self.store(experiment).next_seq(hello.robot, hello.epoch)
+        if hello.first_seq > next_seq:  # its older rows went to another experiment, or are lost
+            raise SchemaError("first_seq", f"0 to {next_seq}, or a new epoch", hello.first_seq)
+        self._sessions.open(
+            Session(hello.robot, peer, hello.epoch, experiment, fields, camera_of(fields), now)
+        )
+        self._send(peer, Welcome(hello.robot, experiment, next_seq, HEARTBEAT_S))
+        if experiment in self._offers:
+            self._send_frames(peer, self._offers[experiment])
+        for command in self._orders.pending(hello.robot):
+            self._send(peer, command)
+
+    def _upload(self, session: Session, upload: Upload) -> None:
+        if upload.epoch != session.epoch:
+            raise SchemaError("epoch", session.epoch, upload.epoch[:80])
+        for field, value in (("episode", upload.episode), ("first_seq", upload.first_seq)):
+            if value < 0:
+                raise SchemaError(field, "a number from 0 on", value)
+        columns = upload.columns
+        check_columns(session.fields, columns)
+        if session.camera:
+            session.image = columns[session.camera][-1]
+        chunk = Chunk(upload.epoch, upload.episode, upload.first_seq, columns)
+        size = row_bytes(columns)
+        self._writer.put(Delivery(session.peer, session.experiment, session.robot, chunk, size))
+
+    def _heartbeat(self, session: Session, heartbeat: Heartbeat) -> None:
+        session.heartbeat = heartbeat
+        self._send(
+            session.peer,
+            Pulse(heartbeat.tick, self._directory.learner_state(session.experiment)),
+        )
+        self._directory.heartbeat(session.robot, session.experiment, heartbeat)
+
+    def _blob(self, session: Session, request: BlobRequest) -> None:
+        digest = request.sha256
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise SchemaError("sha256", "64 hexadecimal digits", repr(digest)[:80])
+        try:
+            with self._blob_path(session.experiment, digest).open("rb") as file:
+                total = file.seek(0, 2)
+                if not 0 <= request.offset <= total or request.size < 1:
+                    raise SchemaError("offset", f"0 to {total}", request.offset)
+                file.seek(request.offset)
+                data = np.frombuffer(file.read(min(request.size, PART_BYTES)), np.uint8)
+        except OSError as error:
+            raise SchemaError("sha256", "a published blob", digest) from error
+        self._send(session.peer, BlobPart(digest, request.offset, total, {"data": data}))
+
+    # Answering.
+
+    def _committed_soon(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
+        self._loop.call_soon_threadsafe(self._committed, results)
+
+    def _committed(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
+        """Acknowledge each stream once per commit, at its newest mark."""
+        marks: dict[tuple[bytes, str], int] = {}
+        for delivery, outcome in results:
+            marks[delivery.peer, delivery.chunk.epoch] = outcome.next_seq
+            if outcome.refused:
+                error = SchemaError("episode", "rows that continue the stream", outcome.refused)
+                self._refuse(delivery.peer, "Upload", error, fatal=True)
+            if outcome.stored:
+                self._note_stored(delivery, outcome.stored)
+        for (peer, epoch), next_seq in marks.items():
+            self._send(peer, Ack(epoch, next_seq))
+        self._drain_soon()
+
+    def _note_stored(self, delivery: Delivery, rows: int) -> None:
+        session = self._sessions.of_peer(delivery.peer)
+        if session:
+            session.rows += rows
+        chunk, skip = delivery.chunk, delivery.chunk.rows - rows
+        if skip:
+            columns = {name: column[skip:] for name, column in chunk.columns.items()}
+            chunk = replace(chunk, first_seq=chunk.first_seq + skip, columns=columns)
+        self._directory.stored(delivery.robot, delivery.experiment, chunk)
+
+    def _refuse(self, peer: bytes, kind: str, error: FieldError, fatal: bool = False) -> None:
+        self.refused += 1
+        session = self._sessions.of_peer(peer)
+        if session:
+            session.rejected[error.field] += 1
+        field, expected, got = (text[:1000] for text in (error.field, error.expected, error.got))
+        self._send(peer, Rejected(kind, field, expected, got, fatal))
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        self._send_frames(peer, encode(message, self._limits))
+
+    def _send_frames(self, peer: bytes, frames: Sequence[Any]) -> None:
+        try:
+            self._socket.send_multipart([peer, *frames], zmq.NOBLOCK)
+        except zmq.ZMQError as error:  # gone, or not reading: whatever matters is asked for again
+            log.debug("not sent to %r: %s", peer, error)
+        self._drain_soon()
+
+
+class _Allowlist:
+    """What pyzmq's authenticator asks at each handshake."""
+
+    def __init__(self, robot_of: Callable[[str], str | None]) -> None:
+        self._robot_of = robot_of
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        return self._robot_of(key.decode()) is not None
+
+
+def _is_loopback(endpoint: str) -> bool:
+    if endpoint.startswith(("ipc://", "inproc://")):
+        return True
+    host = urlsplit(endpoint.replace("*", "0")).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
