@@ -55,7 +55,7 @@ def serve(
 def demo(
     robot: Annotated[str, typer.Option(help="A simulated robot.")] = "ball",
     agent: Annotated[str, typer.Option(help="The algorithm.")] = "dreamer",
-    speed: Annotated[float, typer.Option(help="How much faster than real time.")] = 20.0,
+    speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "20",
     rows: Annotated[int | None, typer.Option(min=1, help="End after this many rows.")] = None,
     port: Annotated[int, typer.Option(help="Port of the page; 0 finds a free one.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Keep everything here.")] = None,
@@ -160,7 +160,9 @@ def _ask(server: str, method: str, path: str, body: Any = None) -> Any:
     try:
         answer = httpx.request(method, f"{server}/api/v1{path}", json=body, timeout=_PATIENCE_S)
     except httpx.TransportError as error:
-        raise ServerError(f"no server at {server} ({error}); start one: dreamfleet serve") from error
+        raise ServerError(
+            f"no server at {server} ({error}); start one: dreamfleet serve"
+        ) from error
     if answer.is_error:
         raise ServerError(_detail(answer))
     return answer.json()

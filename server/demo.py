@@ -40,7 +40,7 @@ class Demo:
     Args:
         robot: a simulated robot.
         agent: the algorithm.
-        speed: how much faster than real time the robot runs.
+        speed: how much faster than real time the robot runs; max: as fast as it can.
         rows: end when this many rows are stored; None runs until Ctrl-C.
         port: of the page; 0 finds a free one.
         data: keep everything here; None is a temporary directory.
@@ -49,7 +49,7 @@ class Demo:
 
     robot: str
     agent: str
-    speed: float
+    speed: str
     rows: int | None
     port: int
     data: Path | None
@@ -153,9 +153,7 @@ class _Progress:
             self._complaint = learner.reason
             self._console.print(f"[red]learner {learner.state}:[/red] {learner.reason}")
         since = self._episodes[-1].ended_at if self._episodes else 0.0
-        fresh = await asyncio.to_thread(
-            self._service.storage.episodes, self._experiment.id, since
-        )
+        fresh = await asyncio.to_thread(self._service.storage.episodes, self._experiment.id, since)
         for episode in fresh:
             self._episodes.append(episode)
             self._console.print(self._line(episode), highlight=False)
@@ -193,10 +191,12 @@ async def _begin(service: Service, demo: Demo) -> Experiment:
 @asynccontextmanager
 async def _robot(demo: Demo, settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
     """The robot's process; it is asked to end when the block ends, and made to if it does not."""
+    home = (settings.data / "robot").absolute()
     with _log_path(settings).open("wb") as log:
         robot = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "robot_client.cli", "run", demo.robot),
-            *("--server", settings.gateway, "--speed", str(demo.speed)),
+            *("--server", settings.gateway, "--name", demo.robot, "--speed", demo.speed),
+            *("--spool", str(home / "spool"), "--cache", str(home / "cache"), "--with-parent"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -46,7 +46,7 @@ _TRANSITIONS: dict[Verb, tuple[frozenset[str], State]] = {
 }
 _LIVE = ("running", "paused")
 _DESCRIBED = (
-    *("id", "name", "agent", "config", "observation_space", "action_space"),
+    *("id", "agent", "config", "observation_space", "action_space"),
     *("train_ratio", "min_rows", "seed"),
 )
 
@@ -114,15 +114,18 @@ class Experiments:
         self._locks: dict[str, asyncio.Lock] = {}
         self._launches: set[asyncio.Task[None]] = set()
 
-    async def open(self, fleet: Fleet) -> None:
-        """Load what is stored, offer the latest policies, and go on with what was running."""
-        self._fleet = fleet
+    async def load(self) -> None:
+        """Read what is stored. Comes before any robot is admitted."""
         for experiment in await asyncio.to_thread(self._storage.experiments):
-            self._known[experiment.id] = experiment
-            self._locks[experiment.id] = asyncio.Lock()
+            self._know(experiment)
             self._latest[experiment.id] = await asyncio.to_thread(
                 self._storage.latest_metrics, experiment.id
             )
+
+    async def open(self, fleet: Fleet) -> None:
+        """Offer the latest policies and go on with what was running."""
+        self._fleet = fleet
+        for experiment in self.all():
             policy = await asyncio.to_thread(self._storage.latest_policy, experiment.id)
             if policy is not None:
                 self._versions[experiment.id] = policy.version
@@ -157,8 +160,7 @@ class Experiments:
         )
         self._writer.put(experiment)
         await self._writer.flush()
-        self._known[experiment.id] = experiment
-        self._locks[experiment.id] = asyncio.Lock()
+        self._know(experiment)
         return experiment
 
     def all(self) -> list[Experiment]:
@@ -346,6 +348,10 @@ class Experiments:
         directory = self._settings.experiment_dir(experiment.id)
         await asyncio.to_thread(write_description, directory, experiment)
         self._supervisor.start(experiment.id, directory)
+
+    def _know(self, experiment: Experiment) -> None:
+        self._known[experiment.id] = experiment
+        self._locks[experiment.id] = asyncio.Lock()
 
     def _launch_soon(self, experiment: Experiment) -> None:
         task = asyncio.create_task(self._launch(experiment))

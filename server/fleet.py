@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,14 +12,28 @@ from robot_client.messages import Heartbeat, Verb
 from robot_client.schema import Json
 
 
-@dataclass(frozen=True)
-class Session:
-    """A connected robot: its experiment, its last heartbeat, and whether it sends pictures."""
+class Session(Protocol):
+    """A connected robot."""
 
-    robot: str
-    experiment: str
-    heartbeat: Heartbeat | None
-    has_camera: bool
+    @property
+    def robot(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def experiment(self) -> str:
+        """Where its rows go."""
+        ...
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
+        """The last one."""
+        ...
+
+    @property
+    def has_camera(self) -> bool:
+        """Whether it sends pictures."""
+        ...
 
 
 class Fleet(Protocol):

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from robot_client.clock import SystemClock
 from server.agent_catalog import AgentCatalog
 from server.experiments import Experiments
 from server.fleet import Fleet
+from server.gateway import Directory, Gateway
 from server.settings import Settings
 from server.storage import Storage, Writer
 
@@ -27,17 +29,26 @@ class Service:
 
 @asynccontextmanager
 async def run_service(settings: Settings) -> AsyncIterator[Service]:
-    """Open everything in order, and close it in the opposite order: learners before database.
+    """Open everything in order; close robots' door first, then learners, then the database.
 
-    Raises SettingsError when the settings would let strangers in.
+    Raises SettingsError when the settings would let strangers in, or an address is taken.
     """
     settings.refuse_open_doors()
     settings.data.mkdir(parents=True, exist_ok=True)
     async with open_storage(settings) as (storage, writer):
         catalog = AgentCatalog()
-        catalog.preload()
         experiments = Experiments(settings, storage, writer, catalog)
-        yield Service(settings, storage, experiments, catalog, None)  # type: ignore
+        await experiments.load()
+        gateway = _gateway(settings, experiments)
+        await gateway.start()
+        try:
+            await experiments.open(gateway)
+            catalog.preload()
+            yield Service(settings, storage, experiments, catalog, gateway)
+        finally:
+            await gateway.stop()
+            await experiments.close()
+            await catalog.close()
 
 
 @asynccontextmanager
@@ -54,3 +65,13 @@ async def open_storage(settings: Settings) -> AsyncIterator[tuple[Storage, Write
             await writer.close()
     finally:
         storage.close()
+
+
+def _gateway(settings: Settings, directory: Directory) -> Gateway:
+    return Gateway(
+        settings.gateway,
+        directory,
+        replay_dir=lambda experiment: settings.experiment_dir(experiment) / "replay",
+        blob_path=lambda experiment, digest: settings.experiment_dir(experiment) / "blobs" / digest,
+        clock=SystemClock(),
+    )

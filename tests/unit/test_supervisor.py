@@ -95,12 +95,13 @@ def test_pause_and_resume_reach_it(tmp_path):
 )
 def test_one_that_dies_is_restarted_and_says_why(tmp_path, manner, why):
     async def act(supervisor, ear):
-        await until(lambda: len(ear.deaths) == 3)
+        await until(lambda: len(ear.deaths) >= 3)
         return ear.deaths, supervisor.status("x")
 
     deaths, status = scenario(manner, tmp_path, act)
-    assert deaths == [("x", why, False)] * 3
-    assert (status.state, status.reason, status.restarts) == ("restarting", why, 2)
+    assert deaths[:3] == [("x", why, False)] * 3
+    assert (status.state, status.reason) == ("restarting", why)
+    assert status.restarts >= 2
     if manner == "raises":
         assert "Traceback" in status.tail
 
@@ -129,7 +130,10 @@ def test_a_fatal_error_is_not_tried_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("manner", "patience"),
-    [("hangs", Patience(silence=0.05, first_delay=30)), ("mute", Patience(start=1, first_delay=30))],
+    [
+        ("hangs", Patience(silence=0.05, first_delay=30)),
+        ("mute", Patience(start=1, first_delay=30)),
+    ],
 )
 def test_a_silent_one_is_killed(tmp_path, manner, patience):
     async def act(supervisor, ear):
@@ -174,7 +178,7 @@ def test_stopping_while_it_starts_leaves_nothing_behind(tmp_path):
 
 def test_a_program_that_is_not_there_is_a_reason(tmp_path):
     async def act(supervisor, ear):
-        await until(lambda: len(ear.deaths) == 2)
+        await until(lambda: len(ear.deaths) >= 2)
         return ear.deaths[0][1]
 
     reason = scenario("good", tmp_path, act, command=lambda _: [str(tmp_path / "missing")])
@@ -190,7 +194,7 @@ def test_the_delay_doubles_up_to_its_limit(tmp_path, monkeypatch):
     monkeypatch.setattr("server.supervisor._wait", note)
 
     async def act(supervisor, ear):
-        await until(lambda: len(ear.deaths) == 5)
+        await until(lambda: len(ear.deaths) >= 5)
 
     scenario("raises", tmp_path, act, command=lambda _: ["false"])
     assert delays[:5] == [0.01, 0.02, 0.04, 0.04, 0.04]
