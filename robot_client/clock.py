@@ -50,6 +50,28 @@ class SystemClock:
             time.sleep(remaining)
 
 
+class FreeRunningClock:
+    """As fast as possible, for simulation: waiting takes no time, and only waiting is time.
+
+    A control loop on this clock sees one period pass per step, however long the step took.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds that have been waited for so far."""
+        return self._now
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC, never scaled."""
+        return time.time()
+
+    def sleep_until(self, deadline: float) -> None:
+        """Jump to `deadline` at once."""
+        self._now = max(self._now, deadline)
+
+
 class ManualClock:
     """A clock that moves only when it is told to, or when somebody sleeps on it."""
 

@@ -12,17 +12,14 @@ name inside a Hello does not count, and a revoked key is refused at once.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 import zmq
-import zmq.asyncio
 from numpy.typing import NDArray
 from zmq.auth.asyncio import AsyncioAuthenticator
 
@@ -49,6 +46,7 @@ from robot_client.messages import (
 )
 from robot_client.schema import Chunk, Json, check_columns
 from robot_client.wire import Limits
+from server.curve import Curve, is_loopback, lock
 from server.errors import NotFound, SettingsError
 from server.replay.store import Outcome, ReplayStore
 from server.sessions import (
@@ -67,7 +65,6 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 0.5
 PART_BYTES = 256 * 2**10  # of a blob, so that weights never hold up an emergency stop for long
 BURST = 256  # messages handled before the event loop gets its turn
-ZAP_DOMAIN = b"dreamfleet"
 
 
 class Directory(Protocol):
@@ -98,19 +95,6 @@ class Directory(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The server's key pair (Z85) and the list of those who may come in.
-
-    Args:
-        robot_of: name on file for a robot's public key, None when it is unknown or revoked.
-    """
-
-    public: bytes
-    secret: bytes
-    robot_of: Callable[[str], str | None]
-
-
 class Gateway:
     """Serves robots on `endpoint` between `start()` and `stop()`; implements `server.fleet.Fleet`.
 
@@ -136,7 +120,7 @@ class Gateway:
         limits: Limits | None = None,
         queue_bytes: int = 256 * 2**20,
     ) -> None:
-        if curve is None and not _is_loopback(endpoint):
+        if curve is None and not is_loopback(endpoint):
             raise SettingsError(
                 f"{endpoint} can be reached from other machines: give the gateway keys "
                 "(`dreamfleet keys`), or listen on tcp://127.0.0.1"
@@ -170,6 +154,8 @@ class Gateway:
         try:
             self._socket.bind(self.address)
         except zmq.ZMQError as error:
+            if self._authenticator:
+                self._authenticator.stop()
             self._context.destroy(linger=0)
             raise SettingsError(f"cannot listen on {self.address}: {error}") from error
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -250,18 +236,8 @@ class Gateway:
         }
         for option, value in options.items():
             self._socket.setsockopt(option, value)
-        if self._curve is None:
-            return
-        self._socket.setsockopt(zmq.CURVE_SERVER, 1)
-        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, self._curve.public)
-        self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._curve.secret)
-        self._socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, no list means no lock
-        self._authenticator = AsyncioAuthenticator(zmq.asyncio.Context.shadow(self._context))
-        self._authenticator.start()
-        self._authenticator.configure_curve_callback(
-            ZAP_DOMAIN.decode(), credentials_provider=_Allowlist(self._curve.robot_of)
-        )
+        if self._curve:
+            self._authenticator = lock(self._context, self._socket, self._curve)
 
     def _drain_soon(self) -> None:
         """The socket's file descriptor tells of changes only: after any use, look again."""
@@ -433,23 +409,3 @@ class Gateway:
         except zmq.ZMQError as error:  # gone, or not reading: whatever matters is asked for again
             log.debug("not sent to %r: %s", peer, error)
         self._drain_soon()
-
-
-class _Allowlist:
-    """What pyzmq's authenticator asks at each handshake."""
-
-    def __init__(self, robot_of: Callable[[str], str | None]) -> None:
-        self._robot_of = robot_of
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        return self._robot_of(key.decode()) is not None
-
-
-def _is_loopback(endpoint: str) -> bool:
-    if endpoint.startswith(("ipc://", "inproc://")):
-        return True
-    host = urlsplit(endpoint.replace("*", "0")).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

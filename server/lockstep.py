@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from robot_client.runtime import Episode, Runtime
 
 from robot_client.clock import FreeRunningClock, SystemClock
+from robot_client.ports import Episode
 from robot_client.robot import Robot, as_action
 from robot_client.robots import make_robot
+from robot_client.runtime import Runtime
 from robot_client.schema import IS_LAST, REWARD, Chunk, Columns, space_to_json
 from server.job import Job
 from server.replay.store import ReplayStore

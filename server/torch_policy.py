@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from robot_client.policy import Carry
 
 from agents.agent import Actor
 from robot_client.bundle import Manifest
 from robot_client.messages import PolicyReport
+from robot_client.ports import Carry
 from robot_client.robot import Action
 from robot_client.schema import Source
 

@@ -1,0 +1,61 @@
+"""Every robot by name. A new robot is one file and one row here."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+from robot_client.errors import DreamfleetError, RobotError
+from robot_client.robot import Robot
+
+ROBOTS: dict[str, str] = {
+    "ball": "sim.ball:Ball",
+    "counting": "robot_client.robots.counting:CountingRobot",
+    "pointmass": "sim.pointmass:PointMass",
+}
+
+
+def make_robot(spec: str, **options: Any) -> Robot:
+    """Construct a robot, without connecting it.
+
+    Args:
+        spec: a name of `ROBOTS`, `gym:ID` for any gymnasium environment, or `module:Class`.
+        options: keyword arguments of the class, or of `gymnasium.make`.
+
+    Raises:
+        RobotError: there is no such robot, or it does not take these options.
+        SchemaError: its spaces are not supported.
+    """
+    if spec.startswith("gym:"):
+        target, options = "robot_client.robots.gym:GymRobot", {"env_id": spec[4:], **options}
+    else:
+        target = ROBOTS.get(spec, spec)
+    try:
+        robot = _load(spec, target)(**options)
+    except DreamfleetError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise RobotError(f"{spec}: cannot be made with {options}: {error}") from error
+    if not isinstance(robot, Robot):
+        raise RobotError(f"{spec}: {type(robot).__name__} is no Robot: it lacks {_lacking(robot)}")
+    return robot
+
+
+def _load(spec: str, target: str) -> Any:
+    module, _, name = target.partition(":")
+    if not name:
+        close = difflib.get_close_matches(spec, ROBOTS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise RobotError(
+            f"no robot {spec!r}{hint} There are: {', '.join(sorted(ROBOTS))}, gym:ID, module:Class"
+        )
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RobotError(f"{spec}: {error}") from error
+
+
+def _lacking(robot: object) -> str:
+    needed = "observation_space action_space control_hz task connect reset apply observe stop close"
+    return ", ".join(n for n in needed.split() if not hasattr(robot, n))

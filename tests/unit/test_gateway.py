@@ -38,8 +38,9 @@ from robot_client.messages import (
 )
 from robot_client.schema import Chunk, space_to_json
 from robot_client.wire import Limits
+from server.curve import Curve
 from server.errors import Conflict, NotFound, SettingsError
-from server.gateway import Curve, Gateway
+from server.gateway import Gateway
 from server.replay.store import ReplayStore
 from server.sessions import LOST_S
 from server.writer import ChunkWriter, Delivery

@@ -1,0 +1,246 @@
+"""`dreamfleet-robot`: run a robot, check one, or look into a spool."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import json
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_client import __version__
+from robot_client.clock import Clock, FreeRunningClock, SystemClock
+from robot_client.errors import DreamfleetError, SpoolError
+from robot_client.robot import Robot
+from robot_client.robots import make_robot
+from robot_client.schema import NO_POLICY, space_to_json
+
+if TYPE_CHECKING:
+    from robot_client.link import CurveKeys
+    from robot_client.messages import Command, Hello
+    from robot_client.ports import Episode
+    from robot_client.spool import Spool
+
+_HOME = Path("~/.dreamfleet")
+_PR_SET_PDEATHSIG = 1
+_SIMULATED_SILENCE_S = 60.0  # a busy machine may slow a simulation down, which endangers nobody
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit status: 0, 1 for an error of ours, 2 for a wrong argument."""
+    args = _parser().parse_args(argv)
+    try:
+        args.command(args)
+    except DreamfleetError as error:
+        print(f"dreamfleet-robot: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dreamfleet-robot", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="run|check|spool")
+    _add_run(commands.add_parser("run", help="act with a robot, and stream what it sees"))
+    check = commands.add_parser("check", help="exercise a robot against the contract; it moves")
+    _add_robot(check)
+    check.add_argument("--unseeded", action="store_true", help="resets need not be repeatable")
+    check.set_defaults(command=_check)
+    spool = commands.add_parser("spool", help="say what waits in a spool")
+    spool.add_argument("directory", type=Path)
+    spool.set_defaults(command=_spool)
+    return parser
+
+
+def _add_robot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("robot", help="name in the table of robots, gym:ID, or module:Class")
+    parser.add_argument(
+        "--options", type=_options, default={}, metavar="JSON", help="its keyword arguments"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_robot(parser)
+    add = parser.add_argument
+    add("--server", default="tcp://127.0.0.1:5555", help="address of the gateway (%(default)s)")
+    add("--name", default=socket.gethostname(), help="name of this robot (%(default)s)")
+    add("--spool", type=Path, help=f"folder for unsent rows ({_HOME}/NAME/spool)")
+    add("--cache", type=Path, help=f"folder for policies ({_HOME}/NAME/cache)")
+    add("--speed", type=_speed, default=1.0, help="of a simulation: times real time, or max")
+    add("--server-key", type=Path, help="the server's public key (.pub)")
+    add("--key", type=Path, help="this robot's key (.key)")
+    add("--episodes", type=int, help="end after so many episodes")
+    add("--steps", type=int, help="end after so many control steps")
+    add("--seed", type=int, help="of resets and of the policy's noise")
+    add("--eval", action="store_true", help="act without exploring")
+    add("--json", action="store_true", help="print an object per episode, and one at the end")
+    add("--with-parent", action="store_true", help="stop when the starting process dies (Linux)")
+    parser.set_defaults(command=_run)
+
+
+def _options(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _speed(text: str) -> float:
+    """Infinity stands for as fast as possible."""
+    speed = float("inf") if text == "max" else float(text)
+    if not speed > 0:
+        raise ValueError("not positive")
+    return speed
+
+
+def _run(args: argparse.Namespace) -> None:
+    from robot_client.link import Link
+    from robot_client.policy_cache import PolicyCache
+    from robot_client.runtime import Runtime
+    from robot_client.safety import EmergencyStop, Limits
+    from robot_client.spool import Spool
+
+    robot = make_robot(args.robot, **args.options)
+    cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
+    spool = Spool((args.spool or _HOME / args.name / "spool").expanduser())
+    cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space)
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    link = Link(
+        args.server,
+        _hello(args.name, robot, spool),
+        spool,
+        cache,
+        heartbeat=lambda: runtime.heartbeat(),
+        on_command=commands.put,
+        clock=SystemClock(),
+        keys=_keys(args),
+    )
+    real_time = args.speed == 1
+    runtime = Runtime(
+        robot,
+        spool,
+        cache,
+        _clock(args.speed),
+        link=link,
+        commands=commands,
+        explore=not args.eval,
+        seed=args.seed,
+        limits=None if real_time else Limits(observation_s=float("inf")),
+        estop=EmergencyStop(cache_folder / "estop"),
+        silence_s=None if real_time else _SIMULATED_SILENCE_S,
+        max_episodes=args.episodes,
+        max_steps=args.steps,
+        halted=_halted(args.with_parent),
+        on_episode=lambda episode: _show(episode, args.json, link.error),
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(spool.close)
+        for part in (cache, link):
+            part.start()
+            stack.callback(part.close)
+        summary = runtime.run()
+    print(json.dumps({"summary": asdict(summary)}) if args.json else summary, flush=True)
+
+
+def _hello(name: str, robot: Robot, spool: Spool) -> Hello:
+    from robot_client.messages import Hello
+
+    return Hello(
+        robot=name,
+        epoch=spool.epoch,
+        observation_space=space_to_json(robot.observation_space),
+        action_space=space_to_json(robot.action_space),
+        control_hz=robot.control_hz,
+        task=robot.task.to_json(),
+        first_seq=spool.first_unacked,
+        next_seq=spool.next_seq,
+        policy_version=NO_POLICY,
+        client=f"dreamfleet-robot {__version__}",
+    )
+
+
+def _keys(args: argparse.Namespace) -> CurveKeys | None:
+    from robot_client import keys
+    from robot_client.link import CurveKeys
+
+    if args.key is None and args.server_key is None:
+        return None
+    if args.key is None or args.server_key is None:
+        raise DreamfleetError("--key and --server-key go together")
+    return CurveKeys(keys.read(args.key), keys.read_public(args.server_key))
+
+
+def _clock(speed: float) -> Clock:
+    return FreeRunningClock() if speed == float("inf") else SystemClock(speed)
+
+
+def _halted(with_parent: bool) -> threading.Event:
+    """Set by SIGTERM or SIGINT; the second one ends the process as usual."""
+    halted = threading.Event()
+
+    def halt(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        halted.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, halt)
+    if with_parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return halted
+
+
+def _show(episode: Episode, as_json: bool, link_error: str) -> None:
+    if as_json:
+        print(json.dumps({"episode": asdict(episode)}), flush=True)
+    else:
+        print(
+            f"episode {episode.number}: {episode.steps} steps, return {episode.total_reward:.1f},"
+            f" policy {episode.policy_version}, {episode.ending}",
+            flush=True,
+        )
+    if link_error:
+        print(f"dreamfleet-robot: {link_error}", file=sys.stderr, flush=True)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from robot_client.testing import check_robot
+
+    check_robot(make_robot(args.robot, **args.options), seeded=not args.unseeded)
+    print(f"{args.robot}: keeps the contract")
+
+
+def _spool(args: argparse.Namespace) -> None:
+    with _opened_spool(args.directory) as spool:
+        found = {
+            "epoch": spool.epoch,
+            "first_seq": spool.first_unacked,
+            "next_seq": spool.next_seq,
+            "rows": spool.backlog,
+            "bytes": spool.size_bytes,
+        }
+    print(json.dumps(found))
+
+
+@contextlib.contextmanager
+def _opened_spool(directory: Path) -> Iterator[Spool]:
+    from robot_client.spool import Spool
+
+    if not (directory / "state.json").exists():
+        raise SpoolError(f"{directory}: there is no spool")
+    spool = Spool(directory)
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What an operator wants of the robot, as it stands at this step."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+from robot_client.messages import Command, CommandDone
+from robot_client.safety import EmergencyStop
+
+
+class Operator:
+    """Takes the commands at step boundaries and says when each has taken effect.
+
+    Args:
+        commands: filled by the link.
+        estop: pulled by stop, let go by release.
+        stop: stops the robot at once.
+        send: for the answers.
+    """
+
+    def __init__(
+        self,
+        commands: queue.SimpleQueue[Command],
+        estop: EmergencyStop,
+        stop: Callable[[], None],
+        send: Callable[[CommandDone], None],
+    ) -> None:
+        self.paused = False
+        self.ending = ""  # why the running episode is to end, if it is
+        self._commands, self._estop, self._stop, self._send = commands, estop, stop, send
+        self._pending: list[int] = []  # take effect when the episode has ended
+
+    def attend(self) -> None:
+        """Obey what has arrived. Never waits."""
+        while not self._commands.empty():
+            self._obey(self._commands.get_nowait())
+
+    def episode_ended(self) -> None:
+        """No episode is running: what asked for that is done."""
+        for ident in self._pending:
+            self._send(CommandDone(ident, ""))
+        self._pending.clear()
+        self.ending = ""
+
+    def _obey(self, command: Command) -> None:
+        if command.verb in ("pause", "end_episode"):
+            self.paused = self.paused or command.verb == "pause"
+            self.ending = f"{command.verb} by an operator"
+            self._pending.append(command.id)
+            return
+        if command.verb == "stop":
+            self._stop()
+            self._estop.pull("emergency stop by an operator")
+        elif command.verb == "release":
+            self._estop.release()
+        else:
+            self.paused = False
+        self._send(CommandDone(command.id, ""))

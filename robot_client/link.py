@@ -1,0 +1,375 @@
+"""The robot's connection to the server, in a thread of its own: no control loop waits for it.
+
+The robot says Hello until it is welcomed, and again whenever the server has been silent or says
+that it does not know us. Then rows go up from the spool, policies and commands come down, and a
+Heartbeat goes out several times per second; each Pulse that answers one makes the server young
+again. What cannot be delivered waits in the spool or, for short messages, in a bounded queue.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+import zmq
+
+from robot_client.bundle import Manifest
+from robot_client.clock import Clock
+from robot_client.errors import BundleError, LinkError, MessageError, SpoolError
+from robot_client.fetch import Fetch
+from robot_client.fetch import PolicyInbox as PolicyInbox
+from robot_client.keys import KeyPair
+from robot_client.messages import (
+    Ack,
+    BlobPart,
+    Command,
+    CommandDone,
+    Event,
+    Heartbeat,
+    Hello,
+    Message,
+    PolicyOffer,
+    PolicyReport,
+    Pulse,
+    Rejected,
+    Welcome,
+    decode,
+    encode,
+)
+from robot_client.spool import Spool
+from robot_client.uplink import Uplink
+from robot_client.wire import Limits
+
+_log = logging.getLogger(__name__)
+SILENCE: Final = 1.5  # seconds without a word after which the server counts as gone
+_POLL_MS: Final = 10
+_MAX_HEARTBEAT: Final = 0.5  # three must fit into SILENCE
+_HELLO_MIN, _HELLO_MAX = 0.2, 2.0
+_OUTBOX: Final = 256
+_BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
+
+
+@dataclass(frozen=True)
+class CurveKeys:
+    """The robot's own key pair and the public key that the server must have."""
+
+    own: KeyPair
+    server: str
+
+
+class Link:
+    """Keeps one robot connected to one server.
+
+    The attributes may be read from any thread; `send` may be called from any.
+
+    Args:
+        address: ZeroMQ address of the server's gateway, such as tcp://127.0.0.1:5700.
+        hello: who we are; epoch, seqs and policy version are filled in each time it is said.
+        spool: rows to send.
+        inbox: takes the policies.
+        heartbeat: the state of the control loop; called in the link's thread, must not block.
+        on_command: takes what an operator wants; called in the link's thread, must not block.
+        clock: real time, never faster.
+        keys: CURVE keys; only a server on this machine can do without.
+
+    Raises:
+        LinkError: another machine is to be reached without keys, or the address is none.
+    """
+
+    _socket: zmq.Socket[bytes]
+
+    def __init__(
+        self,
+        address: str,
+        hello: Hello,
+        spool: Spool,
+        inbox: PolicyInbox,
+        heartbeat: Callable[[], Heartbeat],
+        on_command: Callable[[Command], None],
+        clock: Clock,
+        keys: CurveKeys | None = None,
+    ) -> None:
+        check_address(address, keys)
+        self._address, self._keys = address, keys
+        self._hello, self._spool = hello, spool
+        self._heartbeat, self._on_command, self._clock = heartbeat, on_command, clock
+        self._uplink, self._fetch = Uplink(spool), Fetch(inbox)
+        self._outbox: deque[Message] = deque(maxlen=_OUTBOX)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._welcome: Welcome | None = None
+        self._heard = self._pulse = float("-inf")
+        self._next_heartbeat = self._next_hello = float("-inf")
+        self._hello_pause = _HELLO_MIN
+        self._refused = False  # the server will not have us, whatever we say
+        self._uploading = True
+        self.learner = "none"
+        """State of the learner as the last Pulse gave it."""
+        self.error = ""
+        """Why the link, or its uploads, have been given up; empty while all is well."""
+        self.bad_messages = 0
+        """Messages from the server that could not be decoded."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has welcomed us and is alive."""
+        return self._welcome is not None and self.server_age < SILENCE
+
+    @property
+    def server_age(self) -> float:
+        """Seconds since the server's last Pulse or Welcome; infinite before the first."""
+        return self._clock.monotonic() - self._pulse
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """What the server said on the present connection: our name and experiment."""
+        return self._welcome
+
+    @property
+    def backlog(self) -> int:
+        """Rows that the server has not acknowledged."""
+        return self._spool.backlog
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def send(self, message: Event | CommandDone | PolicyReport) -> None:
+        """Queue a short message until the server is there. The oldest goes when 256 wait."""
+        self._outbox.append(message)
+
+    def close(self) -> None:
+        """Stop the thread; what is queued is sent if the server is there. Idempotent."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        with zmq.Context() as context, self._connect(context) as self._socket:
+            try:
+                while not self._stopping.is_set():
+                    self._step()
+                self._flush_outbox()
+            except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
+                _log.exception("the link has failed")
+                self.error = f"the link has failed: {type(error).__name__}: {error}"
+                self._welcome = None
+            self._socket.linger = 200  # ms; for the last words only
+
+    def _connect(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+        socket = context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.sndhwm = 16
+        socket.immediate = True
+        socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 2000
+        socket.heartbeat_ivl, socket.heartbeat_timeout = 500, 1000
+        socket.handshake_ivl = 3000
+        socket.maxmsgsize = Limits().frame_bytes
+        if self._keys is not None:
+            socket.curve_publickey = self._keys.own.public.encode()
+            socket.curve_secretkey = self._keys.own.secret.encode()
+            socket.curve_serverkey = self._keys.server.encode()
+        socket.connect(self._address)
+        return socket
+
+    def _step(self) -> None:
+        self._socket.poll(_POLL_MS)
+        for _ in range(_BURST):
+            if not self._receive():
+                break
+        now = self._clock.monotonic()
+        if self._welcome is not None and now - self._heard > SILENCE:
+            self._lose("the server is silent")
+        if self._welcome is None:
+            self._say_hello(now)
+        else:
+            self._say_heartbeat(now)
+            self._flush_outbox()
+            self._upload(now)
+            for request in self._fetch.requests(now):
+                self._put(request)
+
+    def _put(self, message: Message) -> bool:
+        """Hand a message to the socket; false when there is no connection or no room."""
+        try:
+            self._socket.send_multipart(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def _put_short(self, message: Message) -> bool:
+        """`_put`, but a message that cannot be encoded is dropped: its fault stops nothing else."""
+        try:
+            return self._put(message)
+        except MessageError as error:
+            _log.error("not sent: %s: %s", type(message).__name__, error)
+            self.error = f"{type(message).__name__} cannot be sent: {error}"
+            return True
+
+    def _receive(self) -> bool:
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        try:
+            message = decode([frame.buffer for frame in frames])
+        except MessageError as error:
+            self.bad_messages += 1
+            _log.warning("from the server: %s", error)
+            return True
+        self._heard = self._clock.monotonic()
+        self._handle(message)
+        return True
+
+    def _handle(self, message: Message) -> None:
+        match message:
+            case Welcome():
+                self._welcomed(message)
+            case Rejected():
+                self._rejected(message)
+            case _ if self._welcome is None:
+                return  # of a connection that is no more
+            case Ack(epoch=self._spool.epoch):
+                self._guarded(lambda: self._uplink.acked(message.next_seq, self._heard))
+            case Pulse():
+                self._pulse, self.learner = self._heard, message.learner
+            case PolicyOffer() | BlobPart():
+                self._policy(message)
+            case Command():
+                self._on_command(message)
+            case _:
+                _log.warning("unexpected from a server: %s", type(message).__name__)
+
+    def _say_hello(self, now: float) -> None:
+        if now < self._next_hello or self._refused:
+            return
+        hello = replace(
+            self._hello,
+            epoch=self._spool.epoch,
+            first_seq=self._spool.first_unacked,
+            next_seq=self._spool.next_seq,
+            policy_version=self._heartbeat().policy_version,
+        )
+        if self._put_short(hello):
+            self._next_hello = now + self._hello_pause
+            self._hello_pause = min(2 * self._hello_pause, _HELLO_MAX)
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        if self._welcome is not None:
+            return  # answer to a Hello that we said twice
+        self._welcome, self._pulse = welcome, self._heard
+        self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
+        self._fetch.resume()
+        self._guarded(lambda: self._uplink.begin(welcome.next_seq))
+
+    def _lose(self, why: str) -> None:
+        _log.warning("%s: saying hello again", why)
+        self._welcome, self._next_hello = None, float("-inf")
+
+    def _say_heartbeat(self, now: float) -> None:
+        assert self._welcome is not None
+        if now >= self._next_heartbeat:
+            self._put_short(self._heartbeat())
+            self._next_heartbeat = now + min(self._welcome.heartbeat_s, _MAX_HEARTBEAT)
+
+    def _flush_outbox(self) -> None:
+        while self._outbox and self._welcome is not None:
+            message = self._outbox.popleft()
+            if not self._put_short(message):
+                self._outbox.appendleft(message)
+                return
+
+    def _upload(self, now: float) -> None:
+        def send_due() -> None:
+            while (upload := self._uplink.upload(now)) is not None and self._put(upload):
+                self._uplink.sent(upload, now)
+
+        if self._uploading:
+            self._guarded(send_due)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Give up uploading, and nothing else, when rows cannot be read, sent or agreed upon."""
+        try:
+            action()
+        except (LinkError, SpoolError, MessageError) as error:
+            self._stop_uploads(str(error))
+
+    def _stop_uploads(self, why: str) -> None:
+        if self._uploading:
+            _log.error("no more uploads: %s", why)
+            self._uploading = False
+            self.error = why
+            self.send(Event("upload_stopped", why[:1000]))
+
+    def _rejected(self, rejected: Rejected) -> None:
+        why = (
+            f"the server refuses {rejected.kind}: {rejected.field}: "
+            f"expected {rejected.expected}, got {rejected.got}"
+        )
+        if rejected.field == "hello":
+            if self._welcome is not None:
+                self._lose("the server does not know us")
+        elif rejected.kind == "Hello" and rejected.fatal:
+            _log.error("%s", why)
+            self.error, self._refused, self._welcome = why, True, None
+        elif rejected.kind == "Upload" and rejected.fatal:
+            self._stop_uploads(why)
+        elif rejected.kind == "BlobRequest":
+            self._refuse_policy(why)
+        else:
+            _log.warning("%s", why)
+
+    def _policy(self, message: PolicyOffer | BlobPart) -> None:
+        manifest = self._fetch.manifest
+        try:
+            if isinstance(message, BlobPart):
+                self._fetch.part(message)
+            else:
+                manifest = None
+                manifest = Manifest.from_json(message.manifest)
+                self._fetch.offer(manifest)
+        except BundleError as error:
+            self._report_refusal(manifest, str(error))
+
+    def _refuse_policy(self, why: str) -> None:
+        manifest = self._fetch.manifest
+        self._fetch.give_up()
+        self._report_refusal(manifest, why)
+
+    def _report_refusal(self, manifest: Manifest | None, why: str) -> None:
+        _log.error("policy refused: %s", why)
+        if manifest is None:
+            self.send(Event("policy_refused", why[:1000]))
+        else:
+            self.send(PolicyReport(manifest.experiment, manifest.version, why[:1000]))
+
+
+def check_address(address: str, keys: CurveKeys | None) -> None:
+    """Raise LinkError when `address` is none, or needs keys and there are none."""
+    parts = urlsplit(address)
+    if parts.scheme in ("ipc", "inproc"):
+        return
+    try:
+        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
+            raise ValueError("no host or port")
+    except ValueError as error:
+        raise LinkError(f"{address}: expected an address such as tcp://127.0.0.1:5700") from error
+    if keys is None and not _loopback(parts.hostname):
+        raise LinkError(
+            f"{address} is not on this machine, and without keys nobody would know who listens: "
+            "make a pair on the robot with `dreamfleet keys`, enrol its public half on the "
+            "server, and give the robot the server's public key"
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,326 @@
+"""Between the policy and the motors: limits on actions, the ladder, emergency stop and watchdog.
+
+A robot asks for more than the range check by declaring any of these attributes:
+
+    max_rate          greatest change of an action per step, as a fraction of its range
+    blend_steps       steps over which an action is blended in after a start or a policy swap
+    action_filter_hz  cut-off of a second-order Butterworth low-pass on the actions
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from robot_client.clock import Clock
+from robot_client.errors import SafetyStop, SchemaError
+from robot_client.robot import Action, Robot, as_action
+from robot_client.schema import ActionSpace
+
+Numbers = NDArray[np.float64]
+
+
+class SafetyFilter:
+    """Finite check, range, blending, rate limit, low-pass: from a requested to a safe action.
+
+    `counts` says how often each of them changed an action: not_finite, range, blend, rate.
+
+    Args:
+        space: of the actions. For Discrete only the validity is checked.
+        control_hz: steps per second.
+        max_rate, blend_steps, action_filter_hz: see the module; the defaults limit nothing.
+
+    Raises:
+        SchemaError: a value makes no sense.
+    """
+
+    def __init__(
+        self,
+        space: ActionSpace,
+        control_hz: float,
+        *,
+        max_rate: float = 1.0,
+        blend_steps: int = 0,
+        action_filter_hz: float | None = None,
+    ) -> None:
+        if not 0 < max_rate <= 1:
+            raise SchemaError("robot.max_rate", "a fraction in (0, 1]", max_rate)
+        if blend_steps < 0:
+            raise SchemaError("robot.blend_steps", "0 or more steps", blend_steps)
+        self.counts: Counter[str] = Counter()
+        self._space = space
+        self._max_rate, self._blend_steps = max_rate, blend_steps
+        self._lowpass = None if action_filter_hz is None else LowPass(action_filter_hz, control_hz)
+        self.reset()
+
+    @staticmethod
+    def for_robot(robot: Robot) -> SafetyFilter:
+        """With what the robot declares."""
+        return SafetyFilter(
+            robot.action_space,
+            robot.control_hz,
+            max_rate=getattr(robot, "max_rate", 1.0),
+            blend_steps=getattr(robot, "blend_steps", 0),
+            action_filter_hz=getattr(robot, "action_filter_hz", None),
+        )
+
+    def reset(self) -> None:
+        """An episode begins: the robot rests, which is the action nearest to zero."""
+        self._last = np.zeros(self._space.shape or (), np.float64)
+        if isinstance(self._space, spaces.Box):
+            self._last = np.clip(self._last, *_bounds(self._space))
+        if self._lowpass:
+            self._lowpass.reset(self._last)
+        self.blend()
+
+    def blend(self) -> None:
+        """Something new is about to choose the actions: begin from the last executed one."""
+        self._blending = self._blend_steps
+
+    def executed(self, action: Action) -> None:
+        """What the robot really did, from which the next step is limited."""
+        self._last = np.asarray(action, np.float64)
+
+    def __call__(self, requested: Action) -> Action:
+        """The safe action. Raises SafetyStop when there is none: not finite, or no such choice."""
+        if not np.isfinite(requested).all():
+            self.counts["not_finite"] += 1
+            raise SafetyStop(f"the policy's action is not finite: {_brief(requested)}")
+        if isinstance(self._space, spaces.Discrete):
+            if not 0 <= int(requested) < int(self._space.n):
+                self.counts["range"] += 1
+                raise SafetyStop(f"the policy chose {requested} of {self._space.n} actions")
+            return as_action(self._space, requested)
+        return as_action(self._space, self._limit(np.asarray(requested, np.float64), self._space))
+
+    def _limit(self, wanted: Numbers, space: spaces.Box) -> Numbers:
+        low, high = _bounds(space)
+        action = self._count("range", wanted, np.clip(wanted, low, high))
+        if self._blending:
+            share = (self._blend_steps - self._blending + 1) / (self._blend_steps + 1)
+            self._blending -= 1
+            action = self._count("blend", action, self._last + share * (action - self._last))
+        if self._max_rate < 1:
+            step = self._max_rate * (high - low)
+            limited = np.clip(action, self._last - step, self._last + step)
+            action = self._count("rate", action, limited)
+        if self._lowpass:
+            action = self._lowpass(action)
+        return np.clip(action, low, high)  # a low-pass may overshoot
+
+    def _count(self, reason: str, before: Numbers, after: Numbers) -> Numbers:
+        self.counts[reason] += not np.array_equal(before, after)
+        return after
+
+
+class LowPass:
+    """Second-order Butterworth low-pass by the bilinear transform.
+
+    Args:
+        cutoff_hz: where the gain is 1/sqrt(2); below half of `rate_hz`.
+        rate_hz: samples per second.
+    """
+
+    def __init__(self, cutoff_hz: float, rate_hz: float) -> None:
+        if not 0 < cutoff_hz < rate_hz / 2:
+            raise SchemaError(
+                "robot.action_filter_hz", f"between 0 and {rate_hz / 2} Hz", cutoff_hz
+            )
+        k = math.tan(math.pi * cutoff_hz / rate_hz)
+        scale = 1 / (1 + math.sqrt(2) * k + k * k)
+        self._b = scale * k * k
+        self._a1, self._a2 = 2 * scale * (k * k - 1), scale * (1 - math.sqrt(2) * k + k * k)
+        self.reset(np.zeros(()))
+
+    def reset(self, value: Numbers) -> None:
+        """As if the input had been `value` for ever."""
+        self._x1 = self._x2 = self._y1 = self._y2 = value
+
+    def __call__(self, x: Numbers) -> Numbers:
+        """The next output."""
+        y: Numbers = self._b * (x + 2 * self._x1 + self._x2) - self._a1 * self._y1
+        y -= self._a2 * self._y2
+        self._x1, self._x2, self._y1, self._y2 = x, self._x1, y, self._y1
+        return y
+
+
+class Rung(StrEnum):
+    """How freely the robot may act, best first."""
+
+    FRESH = "fresh"
+    CACHED = "cached"
+    HOLD = "hold"
+    STOP = "stop"
+    ESTOP = "estop"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Ages in seconds at which the ladder takes the next rung.
+
+    Args:
+        observation_s: older sensor data stops the robot.
+        server_s: a server unheard of for longer makes the policy a cached one.
+        weights_s: so does a policy that has not been replaced for longer.
+        offline_s: after so long without the server the robot holds: nobody looks after it.
+    """
+
+    observation_s: float = 1.0
+    server_s: float = 1.5
+    weights_s: float = 300.0
+    offline_s: float = 24 * 3600.0
+
+    @staticmethod
+    def for_rate(control_hz: float) -> Limits:
+        """The defaults, with at least five control periods for an observation."""
+        return Limits(observation_s=silence_limit(control_hz))
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Seconds since the sensors were read, the policy was swapped in, the server was heard."""
+
+    observation: float
+    weights: float
+    server: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A rung and why."""
+
+    rung: Rung
+    reason: str
+
+
+class EmergencyStop:
+    """Latched until released, over restarts too when it has a file.
+
+    Args:
+        path: holds the reason while pulled; None keeps it in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        pulled = path is not None and path.exists()
+        self.reason = path.read_text() if path is not None and pulled else ""
+
+    @property
+    def pulled(self) -> bool:
+        """Whether it holds the robot."""
+        return bool(self.reason)
+
+    def pull(self, reason: str) -> None:
+        """Hold the robot until `release`."""
+        assert reason
+        self.reason = reason
+        if self._path is not None:
+            with suppress(OSError):  # a full disk must not stand between the operator and the stop
+                self._path.write_text(reason)
+
+    def release(self) -> None:
+        """Let the robot act again."""
+        self.reason = ""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+class Ladder:
+    """From ages to a rung: fresh policy, cached policy, hold, stop; an emergency stop above all."""
+
+    def __init__(self, limits: Limits, estop: EmergencyStop) -> None:
+        self._limits, self._estop = limits, estop
+
+    def rung(self, ages: Ages) -> Verdict:
+        """Where the robot stands now."""
+        limits = self._limits
+        if self._estop.pulled:
+            return Verdict(Rung.ESTOP, self._estop.reason)
+        if ages.observation > limits.observation_s:
+            return Verdict(Rung.STOP, f"the observation is {ages.observation:.1f} s old")
+        if ages.server > limits.offline_s:
+            return Verdict(Rung.HOLD, f"no word from the server for {ages.server:.0f} s")
+        if ages.server > limits.server_s:
+            return Verdict(Rung.CACHED, "the server is out of reach")
+        if ages.weights > limits.weights_s:
+            return Verdict(Rung.CACHED, f"the policy is {ages.weights:.0f} s old")
+        return Verdict(Rung.FRESH, "")
+
+
+def silence_limit(control_hz: float) -> float:
+    """After how many seconds a silent control loop, or sensor, counts as lost."""
+    return max(1.0, 5 / control_hz)
+
+
+class Watchdog:
+    """Stops the robot from another thread when the control loop is silent.
+
+    Args:
+        stop: called once per silence; must be allowed while the loop hangs in another call.
+        limit_s: seconds of silence.
+        clock: the real one; tests advance it and call `check`.
+    """
+
+    def __init__(self, stop: Callable[[], None], limit_s: float, clock: Clock) -> None:
+        self.fired = False
+        self._stop, self._limit, self._clock = stop, limit_s, clock
+        self._deadline = clock.monotonic() + limit_s
+        self._allowed = 0.0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.beat()
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def beat(self) -> None:
+        """The loop is alive."""
+        self._deadline = self._clock.monotonic() + self._limit + self._allowed
+        self.fired = False
+
+    @contextmanager
+    def allow(self, seconds: float) -> Iterator[None]:
+        """Expect up to `seconds` of further silence inside, as during a reset."""
+        self._allowed = seconds
+        self.beat()
+        try:
+            yield
+        finally:
+            self._allowed = 0.0
+            self.beat()
+
+    def check(self) -> None:
+        """Stop the robot if the loop has been silent for too long."""
+        if not self.fired and self._clock.monotonic() > self._deadline:
+            self.fired = True
+            self._stop()
+
+    def _watch(self) -> None:
+        while not self._closing.wait(self._limit / 4):
+            self.check()
+
+
+def _bounds(space: spaces.Box) -> tuple[Numbers, Numbers]:
+    return space.low.astype(np.float64), space.high.astype(np.float64)
+
+
+def _brief(value: Any) -> str:
+    return str(np.asarray(value).ravel()[:4].tolist())

@@ -1,0 +1,276 @@
+"""Files of the spool: segments of records, the state beside them, and how they are recovered.
+
+A segment is a run of records: length and CRC-32 of the payload (little-endian uint32 each), then
+the payload, whose first byte says what it is: `H` head (msgpack [format, epoch, seq]), `C` columns
+(msgpack [episode, [[name, dtype, shape], ...]]), valid until the next one, `R` the raw values of
+one row in that order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import logging
+import os
+import struct
+import uuid
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_client.errors import SpoolError
+from robot_client.wire import ARRAY_DTYPES
+
+_log = logging.getLogger(__name__)
+FORMAT: Final = 1
+PREFIX: Final = struct.Struct("<II")
+_MAX_RECORD: Final = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a run: its place within the payload of a row."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(eq=False)
+class Run:
+    """Consecutive rows of one episode with the same columns, in one segment.
+
+    Args:
+        episode: number of the episode.
+        first_seq: seq of the first row.
+        offset: position of the first row's record in the file.
+        columns: places of the values within a row's payload.
+        stride: bytes of a row's record.
+        rows: how many rows it has.
+    """
+
+    episode: int
+    first_seq: int
+    offset: int
+    columns: tuple[Column, ...]
+    stride: int
+    rows: int = 0
+
+    @property
+    def next_seq(self) -> int:
+        """The seq after its last row."""
+        return self.first_seq + self.rows
+
+
+@dataclass(eq=False)
+class Segment:
+    """One file, its runs, its size, and how much of it has been made durable."""
+
+    path: Path
+    first_seq: int
+    runs: list[Run] = field(default_factory=list)
+    size: int = 0
+    durable_size: int = 0
+
+    @property
+    def next_seq(self) -> int:
+        """The seq after its last row; `first_seq` when it has none."""
+        return self.runs[-1].next_seq if self.runs else self.first_seq
+
+
+@dataclass
+class State:
+    """What must outlive the segments."""
+
+    epoch: str
+    acked: int = 0
+    next_episode: int = 0
+    format: int = FORMAT
+
+
+def locked(path: Path) -> int:
+    """Lock a file for this process. Returns its descriptor; raises SpoolError if it is taken."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise SpoolError(f"{path.parent}: another robot process uses this spool") from error
+    return lock
+
+
+def record(payload: bytes) -> bytes:
+    """A payload as it stands in the file, with length and checksum."""
+    return PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def payloads(data: bytes) -> Iterator[tuple[int, memoryview]]:
+    """(offset after the record, payload) of every record up to the first that is not whole."""
+    view, offset = memoryview(data), 0
+    while offset + PREFIX.size <= len(data):
+        length, crc = PREFIX.unpack_from(data, offset)
+        offset += PREFIX.size
+        payload = view[offset : offset + length]
+        if not 0 < length <= _MAX_RECORD or len(payload) < length or zlib.crc32(payload) != crc:
+            return
+        offset += length
+        yield offset, payload
+
+
+def layout(entries: list[Any]) -> tuple[Column, ...]:
+    """Places of the columns in a row's payload, after its first byte."""
+    columns: list[Column] = []
+    begin = 1
+    for name, dtype_name, shape in entries:
+        dtype = ARRAY_DTYPES.get(dtype_name)
+        if dtype is None:
+            raise SpoolError(
+                f"row.{name}: expected one of {', '.join(ARRAY_DTYPES)}, got {dtype_name}"
+            )
+        end = begin + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        columns.append(Column(name, dtype, tuple(shape), begin, end))
+        begin = end
+    if not columns:
+        raise SpoolError("row: expected columns, got none")
+    return tuple(columns)
+
+
+def column_values(block: NDArray[np.uint8], column: Column) -> NDArray[Any]:
+    """(N, *shape) values of a column out of the (N, bytes) payloads of rows."""
+    values = np.ascontiguousarray(block[:, column.begin : column.end])
+    return values.view(column.dtype).reshape(len(block), *column.shape)
+
+
+def opened(directory: Path) -> tuple[State, list[Segment]]:
+    """State and segments of a directory; what does not fit together is set aside."""
+    paths = sorted(directory.glob("*.rows"))
+    state = _read_state(directory)
+    if state is not None:
+        segments = [_scanned(path, state.epoch) for path in paths]
+        if _continuous(state, segments):
+            return state, _without_torn_tails(segments)
+        _log.error("%s: segments are missing or damaged in the middle", directory)
+    if paths or (directory / "state.json").exists():
+        _set_aside(directory, [*paths, directory / "state.json"])
+    state = State(uuid.uuid4().hex)
+    write_state(directory, state)
+    return state, []
+
+
+def _scanned(path: Path, epoch: str) -> Segment:
+    """A segment as far as it can be read."""
+    segment = Segment(path, int(path.stem) if path.stem.isdecimal() else -1)
+    data = path.read_bytes()
+    records = payloads(data)
+    try:
+        end, head = next(records)
+        if bytes(head) != b"H" + msgpack.packb([FORMAT, epoch, segment.first_seq]):
+            return segment
+        segment.size = end
+        for end, payload in records:
+            _scan_record(segment, payload)
+            segment.size = end
+    except StopIteration:
+        pass
+    except (ValueError, TypeError, IndexError, SpoolError, msgpack.UnpackException) as error:
+        _log.error("%s: not readable from byte %d on: %s", path, segment.size, error)
+    return segment
+
+
+def _scan_record(segment: Segment, payload: memoryview) -> None:
+    stride = PREFIX.size + len(payload)
+    kind = bytes(payload[:1])
+    if kind == b"C":
+        episode, entries = msgpack.unpackb(payload[1:])
+        columns = layout(entries)
+        offset = segment.size + stride
+        run_stride = PREFIX.size + columns[-1].end
+        segment.runs.append(Run(episode, segment.next_seq, offset, columns, run_stride))
+    elif kind == b"R" and segment.runs[-1].stride == stride:
+        segment.runs[-1].rows += 1
+    else:
+        raise ValueError(f"a record of {len(payload)} bytes that does not belong here")
+
+
+def _without_torn_tails(segments: list[Segment]) -> list[Segment]:
+    """Cut what follows the last whole record of each file; delete files without rows."""
+    kept = []
+    for segment in segments:
+        torn = segment.path.stat().st_size - segment.size
+        if segment.next_seq == segment.first_seq:
+            segment.path.unlink()
+            continue
+        if torn:
+            _log.warning("%s: cut %d bytes of a torn record", segment.path, torn)
+            os.truncate(segment.path, segment.size)
+        kept.append(segment)
+    return kept
+
+
+def _continuous(state: State, segments: list[Segment]) -> bool:
+    starts = all(s.first_seq <= state.acked for s in segments[:1])
+    return starts and all(a.next_seq == b.first_seq for a, b in itertools.pairwise(segments))
+
+
+def _set_aside(directory: Path, paths: list[Path]) -> None:
+    aside = directory / f"damaged-{uuid.uuid4().hex[:8]}"
+    aside.mkdir()
+    for path in paths:
+        if path.exists():
+            path.rename(aside / path.name)
+    _log.error("%s: cannot be used; set aside in %s, a new epoch begins", directory, aside)
+
+
+def _read_state(directory: Path) -> State | None:
+    try:
+        data = json.loads((directory / "state.json").read_text())
+        state = State(**data)
+        good = (
+            isinstance(state.epoch, str)
+            and state.format == FORMAT
+            and all(type(n) is int and n >= 0 for n in (state.acked, state.next_episode))
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        _log.error("%s: %s", directory / "state.json", error)
+        return None
+    return state if good else None
+
+
+def write_state(directory: Path, state: State) -> None:
+    """Replace the state durably, or not at all."""
+    temporary = directory / "state.json.new"
+    with temporary.open("w") as file:
+        json.dump(asdict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(directory / "state.json")
+    fsync_directory(directory)
+
+
+def fdatasync(path: Path) -> None:
+    """Wait until what has been written to a file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""Who may connect from where: CURVE keys, and the addresses that need none."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import zmq
+import zmq.asyncio
+from zmq.auth.asyncio import AsyncioAuthenticator
+
+ZAP_DOMAIN = b"dreamfleet"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The server's key pair (Z85) and the list of those who may come in.
+
+    Args:
+        robot_of: name on file for a robot's public key, None when it is unknown or revoked.
+    """
+
+    public: bytes
+    secret: bytes
+    robot_of: Callable[[str], str | None]
+
+
+def lock(context: zmq.Context[Any], socket: zmq.Socket[Any], curve: Curve) -> AsyncioAuthenticator:
+    """Let only enrolled keys connect to a socket that is about to be bound.
+
+    The authenticator serves in the running event loop until its `stop()`.
+    """
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret)
+    socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, no list means no lock
+    authenticator = AsyncioAuthenticator(zmq.asyncio.Context.shadow(context))
+    authenticator.start()
+    authenticator.configure_curve_callback(
+        ZAP_DOMAIN.decode(), credentials_provider=_Allowlist(curve.robot_of)
+    )
+    return authenticator
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether only this machine can reach the endpoint."""
+    if endpoint.startswith(("ipc://", "inproc://")):
+        return True
+    host = urlsplit(endpoint.replace("*", "0")).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Allowlist:
+    """What pyzmq's authenticator asks at each handshake."""
+
+    def __init__(self, robot_of: Callable[[str], str | None]) -> None:
+        self._robot_of = robot_of
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        return self._robot_of(key.decode()) is not None

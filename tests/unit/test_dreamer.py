@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from agents.agent import Tensors
+from agents.dreamer import Dreamer, DreamerConfig
+from agents.errors import UnsupportedSpace
+from agents.testing import random_batch
+from robot_client.schema import ACTION, IS_FIRST, IS_LAST, IS_TERMINAL, REWARD
+
+SPACE = spaces.Dict(
+    {
+        "vector": spaces.Box(-1, 1, (3,), np.float32),
+        "camera": spaces.Box(0, 255, (16, 16, 3), np.uint8),
+    }
+)
+VECTOR = spaces.Dict({"vector": SPACE["vector"]})
+BOX = spaces.Box(-1, 1, (2,), np.float32)
+DISCRETE = spaces.Discrete(3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def make(space: spaces.Dict = VECTOR, action: Any = BOX, **config: Any) -> Dreamer:
+    torch.manual_seed(0)
+    small = {"size": "tiny", "batch_size": 2, "batch_length": 6, "horizon": 3, "warmup": 1}
+    return Dreamer(space, action, DreamerConfig(**(small | config)), torch.device("cpu"))
+
+
+def batch_of(agent: Dreamer, space: spaces.Dict = VECTOR, action: Any = BOX) -> Tensors:
+    return random_batch(agent, space, action, torch.Generator().manual_seed(1))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while compiling
+def test_compiled_losses_and_gradients_equal_eager() -> None:
+    eager = make(batch_length=2, horizon=1)
+    batch = batch_of(eager)
+    noise = eager.draw(*batch[REWARD].shape)
+    results = []
+    for losses in (eager.losses, torch.compile(eager.losses)):
+        eager._returns.load_state_dict(make()._returns.state_dict())
+        total, _, states = losses(batch, noise)
+        eager._nets.zero_grad()
+        total.backward()
+        results.append((total, states.deter, [p.grad.clone() for p in eager._nets.parameters()]))
+    (a, deter_a, grads_a), (b, deter_b, grads_b) = results
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(deter_a, deter_b, rtol=1e-5, atol=1e-5)
+    for left, right in zip(grads_a, grads_b, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("action", [BOX, DISCRETE], ids=["box", "discrete"])
+def test_overfits_one_batch(action: Any) -> None:
+    agent = make(SPACE, action, learning_rate=1e-3, batch_size=4)
+    batch = batch_of(agent, SPACE, action)
+    batch["camera"] = batch["camera"][:, :, :1, :1, :1].expand(batch["camera"].shape)  # grey cards
+    first = agent.train(batch).metrics
+    for _ in range(150):
+        last = agent.train(batch).metrics
+    assert last["loss/vector"] < 0.2 * first["loss/vector"]
+    assert last["loss/camera"] < 0.2 * first["loss/camera"]
+    assert last["loss/reward"] < 0.6 * first["loss/reward"]
+
+
+def test_states_depend_on_the_action_before_and_not_on_the_rows_own() -> None:
+    agent = make()
+    batch = batch_of(agent)
+    noise = agent.draw(*batch[REWARD].shape).posterior
+    before = agent._filter(batch, noise)
+    changed = dict(batch)
+    changed[ACTION] = batch[ACTION].clone()
+    changed[ACTION][:, 2] += 0.5
+    after = agent._filter(changed, noise)
+    assert torch.equal(before.deter[:, :3], after.deter[:, :3])
+    assert not torch.allclose(before.deter[:, 3], after.deter[:, 3])
+    changed["prev_action"] = batch["prev_action"] + 0.5
+    assert not torch.allclose(before.deter[:, 0], agent._filter(changed, noise).deter[:, 0])
+
+
+def test_context_of_the_row_before_continues_the_window() -> None:
+    """Filtering a window in two halves, the second from the first one's context, is the same."""
+    agent = make()
+    batch = batch_of(agent)
+    noise = agent.draw(*batch[REWARD].shape).posterior
+    whole = agent._filter(batch, noise)
+    second = {k: t[:, 3:] if t.ndim > 1 and t.shape[1] == 6 else t for k, t in batch.items()}
+    second["prev_action"] = batch[ACTION][:, 2]
+    second["context/deter"] = whole.deter[:, 2]
+    second["context/stoch"] = whole.stoch[:, 2].argmax(-1)
+    half = agent._filter(second, noise[:, 3:])
+    torch.testing.assert_close(half.deter, whole.deter[:, 3:])
+    second[IS_FIRST] = torch.ones_like(second[IS_FIRST])
+    assert not torch.allclose(agent._filter(second, noise[:, 3:]).deter, whole.deter[:, 3:])
+
+
+def test_dream_starts_at_every_row_and_moves_at_every_step() -> None:
+    agent = make()
+    batch = batch_of(agent)
+    noise = agent.draw(*batch[REWARD].shape)
+    states = agent._filter(batch, noise.posterior)
+    dream = agent._dream(states, noise)
+    assert dream.feats.shape[:2] == (12, 4)
+    assert torch.equal(dream.feats[:, 0, :128], states.deter.flatten(0, 1))
+    moved = (dream.feats[:, 1:] - dream.feats[:, :-1]).abs().amax(-1)
+    assert (moved > 0).all()
+
+
+def test_nothing_of_the_behaviour_moves_the_world_model() -> None:
+    """Actor and critic learn from dreams; only real rewards reach the model through the critic."""
+    agent = make(replay_value_scale=0.0)
+    batch = batch_of(agent)
+    noise = agent.draw(*batch[REWARD].shape)
+    states = agent._filter(batch, noise.posterior)
+    losses, _, _ = agent._behaviour_losses(agent._dream(states, noise))
+    (losses["policy"].sum() + losses["value"].sum()).backward()
+    moved = {n for n, p in agent._nets.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved
+    assert all(name.startswith(("policy.", "value.")) for name in moved), moved
+
+
+def test_learns_that_a_terminal_ends_and_a_time_limit_does_not() -> None:
+    agent = make(learning_rate=1e-3, batch_size=4, dyn_scale=0.0)
+    batch = batch_of(agent)
+    batch[IS_LAST][:, -1] = True
+    batch[IS_TERMINAL][:2, -1] = True
+    for _ in range(150):
+        agent.train(batch)
+    noise = agent.draw(*batch[REWARD].shape).posterior
+    states = agent._filter(batch, noise)
+    feat = torch.cat([states.deter, states.stoch.flatten(-2)], -1)
+    goes_on = agent._nets.goes_on(feat).prob()[:, -1]
+    assert (goes_on[:2] < 0.5).all(), goes_on
+    assert (goes_on[2:] > 0.9).all(), goes_on
+
+
+def test_report_shows_truth_prediction_and_error() -> None:
+    agent = make(SPACE, batch_size=3, batch_length=8)
+    report = agent.report(batch_of(agent, SPACE))
+    film = report["open_loop_camera"]
+    assert film.shape == (8, 3 * 16, 3 * 16, 3)
+    assert film.dtype == torch.uint8
+    assert report["open_loop_vector"].shape == (8, 3, 2)
+
+
+def test_keys_choose_what_is_seen() -> None:
+    agent = make(SPACE, keys="vector")
+    assert set(agent.report(batch_of(agent, SPACE))) == {"open_loop_vector"}
+    with pytest.raises(UnsupportedSpace, match="keys: expected a pattern that matches one of"):
+        make(SPACE, keys="lidar")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_client.cli import main
+from robot_client.policy_cache import PolicyCache
+from robot_client.robots import make_robot
+from robot_client.schema import Source
+from robot_client.spool import Spool
+from tests.unit.policies import bundle, graph, weights
+
+CLOSED = "tcp://127.0.0.1:9"  # nobody answers there
+SPEC = "tests.unit.test_robot_cli:Vector"
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Vector:
+    """The robot that the hand-made policy fits."""
+
+    def __new__(cls) -> object:
+        from tests.unit.test_runtime import Arm
+
+        return Arm(steps=5)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def fill_cache(directory: Path, robot: object) -> None:
+    cache = PolicyCache(directory, robot.observation_space, robot.action_space)  # type: ignore[attr-defined]
+    sent = bundle(4, graph_bytes=graph(), tensors=weights())
+    for digest, _ in cache.offered(sent.manifest):
+        cache.received(digest, sent.blobs[digest])
+    cache.complete(sent.manifest)
+
+
+def arguments(tmp_path: Path, *more: str) -> list[str]:
+    folders = ["--spool", str(tmp_path / "spool"), "--cache", str(tmp_path / "cache")]
+    return ["run", SPEC, "--server", CLOSED, *folders, "--speed", "max", "--json", *more]
+
+
+def test_it_acts_from_its_cache_with_no_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill_cache(tmp_path / "cache", make_robot(SPEC))
+    assert main(arguments(tmp_path, "--episodes", "2", "--eval")) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["episode"]["policy_version"] for line in lines[:2]] == [4, 4]
+    assert lines[2]["summary"]["rows"] == 12
+    assert main(["spool", str(tmp_path / "spool")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["first_seq"], found["next_seq"], found["rows"]) == (0, 12, 12)
+    spool = Spool(tmp_path / "spool")
+    assert spool.epoch == found["epoch"]
+    chunk = spool.read(0)
+    assert chunk is not None
+    assert chunk.columns["is_first"].tolist() == [True] + [False] * 5
+    assert chunk.columns["source"].tolist() == [Source.POLICY] * 6
+    np.testing.assert_allclose(chunk.columns["action"][0], [0.3, 0.3], rtol=1e-6)
+    spool.close()
+
+
+def test_check_says_whether(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "gym:CartPole-v1"]) == 0
+    assert "keeps the contract" in capsys.readouterr().out
+    assert main(["check", "counting", "--unseeded", "--options", '{"action": "box"}']) == 0
+    assert main(["check", "counting"]) == 1
+    assert "reset(0) twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["check", "nothing"], "no robot 'nothing'"),
+        (["spool", "/no/such/place"], "there is no spool"),
+        (["run", SPEC, "--server", "tcp://192.0.2.1:5555"], "key"),
+        (["run", SPEC, "--key", "a.key"], "go together"),
+    ],
+)
+def test_an_error_is_one_line(
+    argv: list[str],
+    why: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(argv) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("dreamfleet-robot: ")
+    assert why in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["run", SPEC, "--speed", "0"], ["check", "x", "--options", "3"]]
+)
+def test_a_wrong_argument_is_a_usage_error(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(argv)
+    assert left.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_episode_and_the_run(tmp_path: Path, number: int) -> None:
+    fill_cache(tmp_path / "cache", make_robot(SPEC))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "robot_client.cli", *arguments(tmp_path)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert "episode" in process.stdout.readline()
+        process.send_signal(number)
+        last = process.stdout.readlines()[-1]
+    assert process.wait() == 0
+    assert json.loads(last)["summary"]["episodes"] >= 1
+
+
+def test_it_stops_when_its_parent_dies(tmp_path: Path) -> None:
+    fill_cache(tmp_path / "cache", make_robot(SPEC))
+    child = [sys.executable, "-m", "robot_client.cli", *arguments(tmp_path, "--with-parent")]
+    parent = (
+        "import subprocess, sys, threading\n"
+        "out = open(sys.argv[1], 'w')\n"  # a file: a broken pipe would end the child too
+        "child = subprocess.Popen(sys.argv[2:], stdout=out)\n"
+        "while not open(sys.argv[1]).read(): threading.Event().wait(0.05)\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, str(tmp_path / "out"), *child],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        watch = os.pidfd_open(int(process.stdout.readline()))
+    process.kill()
+    process.wait()
+    try:
+        gone, _, _ = select.select([watch], [], [], 60)
+        assert gone
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watch, signal.SIGKILL)
+        os.close(watch)
+    assert "summary" in (tmp_path / "out").read_text()
+
+
+def test_the_command_line_starts_light() -> None:
+    heavy = ["onnxruntime", "torch", "fastapi", "pybullet", "zmq", "sim", "server"]
+    code = f"import sys, robot_client.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
