@@ -1,0 +1,19 @@
+"""Which agents are there, and what can be set?"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from server.api.deps import Running
+from server.api.schemas import AgentView
+
+router = APIRouter(prefix="/agents", tags=["agents"])
+
+
+@router.get("")
+async def list_agents(service: Running) -> list[AgentView]:
+    """Every agent with the JSON schema of its config. The first call may take some seconds."""
+    return [
+        AgentView(name=a["name"], doc=a["doc"], config_schema=a["schema"], error=a["error"])
+        for a in await service.catalog.agents()
+    ]

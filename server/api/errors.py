@@ -1,0 +1,64 @@
+"""Turns errors into problem details (RFC 9457), which name the wrong field."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from robot_client.errors import DreamfleetError, FieldError
+from server.errors import Conflict, Forbidden, NotFound, Unauthorized
+
+log = logging.getLogger(__name__)
+
+_STATUS: dict[type[Exception], tuple[int, str]] = {
+    NotFound: (404, "not found"),
+    Conflict: (409, "conflict"),
+    FieldError: (422, "invalid value"),
+    Unauthorized: (401, "unauthorized"),
+    Forbidden: (403, "forbidden"),
+}
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the API with problem details."""
+    app.add_exception_handler(DreamfleetError, _ours)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail} | more
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    known = (_STATUS[kind] for kind in _STATUS if isinstance(error, kind))
+    status, title = next(known, (500, "server error"))
+    more = {}
+    if isinstance(error, FieldError):
+        more = {"field": error.field, "expected": error.expected, "got": error.got}
+    return _problem(status, title, str(error), **more)
+
+
+async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field, got = ".".join(map(str, first["loc"][1:])), repr(first.get("input"))[:200]
+    detail = f"{field}: {first['msg']}, got {got}"
+    return _problem(422, "invalid value", detail, field=field, expected=first["msg"], got=got)
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _problem(error.status_code, str(error.detail).lower(), str(error.detail))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _problem(500, "server error", "the server's log says more")

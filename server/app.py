@@ -1,0 +1,72 @@
+"""The web application: REST under /api/v1, the page at /. It shares the service's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from server.api import agents, experiments, health, metrics, robots
+from server.api.errors import install_error_handlers
+from server.errors import SettingsError
+from server.service import Service
+from server.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application on top of a running service."""
+    app = FastAPI(title="Dreamfleet")
+    app.state.service = service
+    install_error_handlers(app)
+    for module in (health, agents, experiments, robots, metrics):
+        app.include_router(module.router, prefix="/api/v1")
+    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    return app
+
+
+@asynccontextmanager
+async def serve_web(service: Service) -> AsyncIterator[str]:
+    """Serve the application while the block runs; yields its address. Port 0 finds a free one.
+
+    Raises SettingsError when the port is taken.
+    """
+    listener = _listen(service.settings)
+    address = replace(service.settings, port=listener.getsockname()[1]).address
+    config = uvicorn.Config(
+        build_app(service), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
+    )
+    server = _WebServer(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _WebServer(uvicorn.Server):
+    """Leaves signals to its caller, who has more to close than the web server."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
+            "choose another with --port"
+        ) from error

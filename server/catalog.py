@@ -1,0 +1,69 @@
+"""Prints what agents there are, or checks a configuration.
+
+`python -m server.catalog list|validate` is a process of its own, because agents load torch and the
+server must not. `validate` reads `{"agent": name, "config": {...}}` from stdin.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from agents.errors import UnknownAgent
+from agents.registry import AGENTS, agent_class
+from robot_client.schema import Json
+
+
+def list_agents() -> Json:
+    """`{"agents": [{"name", "doc", "schema", "error"}]}`; one that cannot be loaded says why."""
+    return {"agents": [_describe(name) for name in sorted(AGENTS)]}
+
+
+def validate(agent: str, config: Any) -> Json:
+    """`{"config": filled in, "problems": [{"field", "expected", "got"}]}`."""
+    try:
+        config_type = agent_class(agent).config_type
+    except UnknownAgent as error:
+        return {"config": None, "problems": [_problem("agent", str(error), agent)]}
+    try:
+        filled = config_type.model_validate(config)
+    except ValidationError as error:
+        problems = [
+            _problem(".".join(("config", *map(str, e["loc"]))), e["msg"], repr(e["input"])[:200])
+            for e in error.errors(include_url=False)
+        ]
+        return {"config": None, "problems": problems}
+    return {"config": filled.model_dump(mode="json"), "problems": []}
+
+
+def _describe(name: str) -> Json:
+    try:
+        found = agent_class(name)
+    except ImportError as error:
+        return {"name": name, "doc": "", "schema": None, "error": str(error)}
+    schema = found.config_type.model_json_schema()
+    return {"name": name, "doc": inspect.getdoc(found) or "", "schema": schema, "error": None}
+
+
+def _problem(field: str, expected: str, got: str) -> Json:
+    return {"field": field, "expected": expected, "got": got}
+
+
+def main() -> None:
+    """Answer one question on stdout, as JSON."""
+    if sys.argv[1:] == ["list"]:
+        answer = list_agents()
+    elif sys.argv[1:] == ["validate"]:
+        question = json.load(sys.stdin)
+        answer = validate(question["agent"], question["config"])
+    else:
+        raise SystemExit("usage: python -m server.catalog list|validate")
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

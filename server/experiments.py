@@ -1,0 +1,429 @@
+"""What an operator does to experiments, and what robots and learners do to them in turn.
+
+    created --start--> running <--pause / resume--> paused
+    any of these --stop--> stopped --start--> running
+    running --learner says that a restart cannot help--> failed --start--> running
+
+A learner that dies otherwise is restarted and the experiment stays `running`; its learner's status
+says why it died. All methods run on the event loop; writes go to the database through `Writer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from robot_client.clock import Clock, SystemClock
+from robot_client.errors import SchemaError
+from robot_client.messages import Event as RobotEvent
+from robot_client.messages import Heartbeat, Hello, PolicyReport
+from robot_client.messages import Verb as RobotVerb
+from robot_client.schema import Chunk, Json, space_from_json, space_to_json
+from server.episodes import EpisodeBook
+from server.errors import Conflict, NotFound
+from server.fleet import Fleet
+from server.settings import Settings
+from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
+from server.supervisor import Command, Patience, Status, Supervisor, learner_command
+
+log = logging.getLogger(__name__)
+
+State = Literal["created", "running", "paused", "stopped", "failed"]
+Verb = Literal["start", "pause", "resume", "stop"]
+
+_TRANSITIONS: dict[Verb, tuple[frozenset[str], State]] = {
+    "start": (frozenset({"created", "stopped", "failed"}), "running"),
+    "pause": (frozenset({"running"}), "paused"),
+    "resume": (frozenset({"paused"}), "running"),
+    "stop": (frozenset({"created", "running", "paused", "failed"}), "stopped"),
+}
+_LIVE = ("running", "paused")
+_DESCRIBED = (
+    *("id", "agent", "config", "observation_space", "action_space"),
+    *("train_ratio", "min_rows", "seed"),
+)
+
+
+class NewExperiment(BaseModel):
+    """What it takes to create an experiment."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=80, description="What people call it.")
+    agent: str = Field(description="Name of the algorithm; GET /api/v1/agents lists them.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="The agent's settings; its JSON schema says which."
+    )
+    robots: tuple[str, ...] = Field(
+        default=(), strict=False, description="Robots that may join; none: any robot that is free."
+    )
+    train_ratio: float = Field(
+        default=32.0, gt=0, le=65536, description="Rows replayed for learning per row stored."
+    )
+    min_rows: int = Field(default=1000, ge=1, description="Rows stored before learning begins.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the learner's randomness.")
+
+
+class ConfigChecker(Protocol):
+    """Knows the agents."""
+
+    async def check(self, agent: str, config: Json) -> Json:
+        """The config with all defaults filled in. Raises Invalid on the first wrong field."""
+        ...
+
+
+class Experiments:
+    """The experiments of this server; the gateway's directory and the supervisor's listener.
+
+    Args:
+        settings: where the data is.
+        storage, writer: the database.
+        checker: knows the agents.
+        command, patience: how learners are started and waited for.
+        clock: tells the time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        writer: Writer,
+        checker: ConfigChecker,
+        command: Command = learner_command,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._writer = writer
+        self._checker = checker
+        self._clock = clock or SystemClock()
+        self._supervisor = Supervisor(self, command, patience, clock)
+        self._fleet: Fleet | None = None
+        self._book = EpisodeBook()
+        self._known: dict[str, Experiment] = {}
+        self._versions: dict[str, int] = {}
+        self._latest: dict[str, dict[str, float]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._launches: set[asyncio.Task[None]] = set()
+
+    async def load(self) -> None:
+        """Read what is stored. Comes before any robot is admitted."""
+        for experiment in await asyncio.to_thread(self._storage.experiments):
+            self._know(experiment)
+            self._latest[experiment.id] = await asyncio.to_thread(
+                self._storage.latest_metrics, experiment.id
+            )
+
+    async def open(self, fleet: Fleet) -> None:
+        """Offer the latest policies and go on with what was running."""
+        self._fleet = fleet
+        for experiment in self.all():
+            policy = await asyncio.to_thread(self._storage.latest_policy, experiment.id)
+            if policy is not None:
+                self._versions[experiment.id] = policy.version
+                fleet.publish(experiment.id, policy.manifest)
+            if experiment.state == "running":
+                await self._launch(experiment)
+
+    async def close(self) -> None:
+        """Let every learner checkpoint and end. What was running will go on after a restart."""
+        for launch in self._launches:
+            launch.cancel()
+        await self._supervisor.close()
+
+    # What an operator does.
+
+    async def create(self, new: NewExperiment) -> Experiment:
+        """Create an experiment. Raises Invalid when its agent or config is wrong."""
+        config = await self._checker.check(new.agent, dict(new.config))
+        now = self._clock.wall()
+        experiment = Experiment(
+            **new.model_dump(exclude={"config", "robots"}),
+            id=secrets.token_hex(4),
+            config=config,
+            robots=list(new.robots),
+            rows=0,
+            state="created",
+            reason="",
+            observation_space=None,
+            action_space=None,
+            created_at=now,
+            updated_at=now,
+        )
+        self._writer.put(experiment)
+        await self._writer.flush()
+        self._know(experiment)
+        return experiment
+
+    def all(self) -> list[Experiment]:
+        """Every experiment, oldest first."""
+        return sorted(self._known.values(), key=lambda e: (e.created_at, e.id))
+
+    def get(self, experiment: str) -> Experiment:
+        """Raises NotFound."""
+        if experiment not in self._known:
+            raise NotFound(f"no experiment {experiment!r}")
+        return self._known[experiment]
+
+    def learner(self, experiment: str) -> Status:
+        """How the experiment's learner is."""
+        return self._supervisor.status(experiment)
+
+    def policy_version(self, experiment: str) -> int | None:
+        """The version of its latest policy."""
+        return self._versions.get(experiment)
+
+    def latest_metrics(self, experiment: str) -> dict[str, float]:
+        """The newest value of every metric that its learner has reported."""
+        return dict(self._latest.get(experiment, {}))
+
+    def allowed(self, experiment: Experiment) -> list[Verb]:
+        """What can be done to the experiment now."""
+        return [verb for verb, (states, _) in _TRANSITIONS.items() if experiment.state in states]
+
+    async def change(self, experiment_id: str, verb: Verb) -> Experiment:
+        """Start, pause, resume or stop. Doing what is done already is fine.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Conflict: its state does not allow it, or another experiment has its robots.
+        """
+        experiment = self.get(experiment_id)
+        async with self._locks[experiment_id]:
+            states, target = _TRANSITIONS[verb]
+            if experiment.state == target:
+                return experiment
+            if experiment.state not in states:
+                allowed = ", ".join(self.allowed(experiment))
+                raise Conflict(f"cannot {verb} a {experiment.state} experiment; allowed: {allowed}")
+            if verb == "start":
+                self._refuse_taken_robots(experiment)
+            await getattr(self, f"_{verb}")(experiment)
+            await self._enter(experiment, target)
+        return experiment
+
+    # What robots do: the gateway's directory.
+
+    def admit(self, robot: str, hello: Hello) -> str:
+        """The experiment that the robot joins.
+
+        Raises:
+            SchemaError: its spaces are not those that the experiment began with.
+            Conflict: no experiment has a place for it now.
+        """
+        observation, action = (
+            space_to_json(space_from_json(space, where))
+            for space, where in (
+                (hello.observation_space, "observation_space"),
+                (hello.action_space, "action_space"),
+            )
+        )
+        experiment = self._place_for(robot, observation, action)
+        first = experiment.observation_space is None
+        if first:
+            experiment.observation_space, experiment.action_space = observation, action
+            self._writer.put(experiment)
+        self._writer.put(
+            Robot(
+                name=robot,
+                experiment=experiment.id,
+                observation_space=observation,
+                action_space=action,
+                control_hz=hello.control_hz,
+                task=hello.task,
+                client=hello.client,
+                seen_at=self._clock.wall(),
+            )
+        )
+        if first and experiment.state == "running":
+            self._launch_soon(experiment)
+        return experiment.id
+
+    def stored(self, robot: str, experiment_id: str, chunk: Chunk) -> None:
+        """A chunk is durable."""
+        experiment = self._known[experiment_id]
+        experiment.rows += chunk.rows
+        self._writer.put(experiment)
+        episode = self._book.add(robot, experiment_id, chunk, self._clock.wall())
+        if episode is not None:
+            self._writer.put(episode)
+
+    def learner_state(self, experiment_id: str) -> str:
+        """For a robot's heartbeat: none, starting, running, paused or failed."""
+        state = self._supervisor.status(experiment_id).state
+        if state == "none" and self._known[experiment_id].state == "running":
+            return "starting"
+        return "failed" if state == "restarting" else state
+
+    def policy_reported(self, robot: str, report: PolicyReport) -> None:
+        """A robot has swapped a policy in, or refused it."""
+        if report.error:
+            text = f"refused version {report.version}: {report.error}"
+            self._note("policy_refused", text, report.experiment, robot)
+
+    def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
+        """A robot has something to say to an operator."""
+        self._note(event.kind, event.text, experiment, robot)
+
+    def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
+        """A robot is alive; the gateway keeps the details."""
+
+    # What learners do: the supervisor's listener.
+
+    def learner_said(self, experiment: str, event: Json) -> None:
+        """Keep a learner's metrics and reports; hand its policies to the robots."""
+        try:
+            self._take(experiment, event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            log.warning("learner of %s: event %.200r is wrong: %r", experiment, event, error)
+
+    def learner_died(self, experiment_id: str, reason: str, final: bool) -> None:
+        """Note why; the experiment has failed if a restart cannot help."""
+        self._note("learner_failed", reason, experiment_id)
+        if final:
+            experiment = self._known[experiment_id]
+            experiment.state, experiment.reason = "failed", reason
+            experiment.updated_at = self._clock.wall()
+            self._writer.put(experiment)
+
+    def _take(self, experiment: str, event: Json) -> None:
+        now = self._clock.wall()
+        match event["event"]:
+            case "metrics":
+                rows = _metrics(experiment, event)
+                self._writer.put(*rows)
+                self._latest.setdefault(experiment, {}).update({m.name: m.value for m in rows})
+            case "policy":
+                version, manifest = int(event["version"]), dict(event["manifest"])
+                updates = int(manifest.get("updates", 0))
+                self._versions[experiment] = version
+                self._writer.put(
+                    Policy(
+                        experiment=experiment,
+                        version=version,
+                        updates=updates,
+                        manifest=manifest,
+                        created_at=now,
+                    )
+                )
+                self._reach().publish(experiment, manifest)
+            case "report":
+                name, path = str(event["name"]), str(event["path"])
+                self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
+
+    async def _start(self, experiment: Experiment) -> None:
+        await self._launch(experiment)
+        self._command_robots(experiment.id, "resume")
+
+    async def _pause(self, experiment: Experiment) -> None:
+        self._supervisor.pause(experiment.id)
+        self._command_robots(experiment.id, "pause")
+
+    async def _resume(self, experiment: Experiment) -> None:
+        self._supervisor.resume(experiment.id)
+        await self._start(experiment)
+
+    async def _stop(self, experiment: Experiment) -> None:
+        self._command_robots(experiment.id, "pause")
+        await self._supervisor.stop(experiment.id)
+
+    async def _enter(self, experiment: Experiment, state: State) -> None:
+        experiment.state, experiment.reason = state, ""
+        experiment.updated_at = self._clock.wall()
+        self._writer.put(experiment)
+        await self._writer.flush()
+
+    async def _launch(self, experiment: Experiment) -> None:
+        """Start the learner, if the spaces are known: else the first robot's hello does."""
+        if experiment.observation_space is None:
+            return
+        directory = self._settings.experiment_dir(experiment.id)
+        await asyncio.to_thread(write_description, directory, experiment)
+        self._supervisor.start(experiment.id, directory)
+
+    def _know(self, experiment: Experiment) -> None:
+        self._known[experiment.id] = experiment
+        self._locks[experiment.id] = asyncio.Lock()
+
+    def _launch_soon(self, experiment: Experiment) -> None:
+        task = asyncio.create_task(self._launch(experiment))
+        self._launches.add(task)
+        task.add_done_callback(self._launches.discard)
+
+    def _command_robots(self, experiment: str, verb: RobotVerb) -> None:
+        fleet = self._reach()
+        for session in fleet.sessions():
+            if session.experiment == experiment:
+                fleet.command(session.robot, verb)
+
+    def _reach(self) -> Fleet:
+        assert self._fleet is not None, "open() comes first"
+        return self._fleet
+
+    def _refuse_taken_robots(self, experiment: Experiment) -> None:
+        for other in self.all():
+            both = set(experiment.robots) & set(other.robots)
+            if other is not experiment and other.state in _LIVE and both:
+                names = ", ".join(sorted(both))
+                raise Conflict(f"experiment {other.id} has {names}; stop it first")
+
+    def _place_for(self, robot: str, observation: Json, action: Json) -> Experiment:
+        live = [e for e in self.all() if e.state in _LIVE]
+        named = [e for e in live if robot in e.robots]
+        places = named or [e for e in live if not e.robots]
+        for experiment in places:
+            if experiment.observation_space in (None, observation) and (
+                experiment.action_space in (None, action)
+            ):
+                return experiment
+        if not places:
+            raise Conflict("no running experiment has a place for this robot; start one")
+        _refuse_spaces(places[0], observation, action)
+        raise AssertionError("one of the spaces differs")
+
+    def _note(self, kind: str, text: str, experiment: str, robot: str | None = None) -> None:
+        now = self._clock.wall()
+        self._writer.put(Event(experiment=experiment, robot=robot, kind=kind, text=text, time=now))
+
+
+def write_description(directory: Path, experiment: Experiment) -> None:
+    """Write `experiment.json`, which tells the learner all it needs, in one step."""
+    directory.mkdir(parents=True, exist_ok=True)
+    half = directory / "experiment.json.part"
+    with half.open("w") as file:
+        json.dump({name: getattr(experiment, name) for name in _DESCRIBED}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(directory / "experiment.json")
+
+
+def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:
+    for where, ours, theirs in (
+        ("observation_space", experiment.observation_space, observation),
+        ("action_space", experiment.action_space, action),
+    ):
+        if ours != theirs:
+            expected = f"the spaces of experiment {experiment.id}: {json.dumps(ours)[:400]}"
+            raise SchemaError(where, expected, json.dumps(theirs)[:400])
+
+
+def _metrics(experiment: str, event: Json) -> list[Metric]:
+    return [
+        Metric(
+            experiment=experiment,
+            name=str(name),
+            updates=int(event["updates"]),
+            rows=int(event["rows"]),
+            time=float(event["time"]),
+            value=float(value),
+        )
+        for name, value in event["values"].items()
+    ]

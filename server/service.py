@@ -1,0 +1,77 @@
+"""The whole server in one place: database, experiments with their learners, and gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from robot_client.clock import SystemClock
+from server.agent_catalog import AgentCatalog
+from server.experiments import Experiments
+from server.fleet import Fleet
+from server.gateway import Directory, Gateway
+from server.settings import Settings
+from server.storage import Storage, Writer
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes and the commands work with, while the server runs."""
+
+    settings: Settings
+    storage: Storage
+    experiments: Experiments
+    catalog: AgentCatalog
+    fleet: Fleet
+
+
+@asynccontextmanager
+async def run_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open everything in order; close robots' door first, then learners, then the database.
+
+    Raises SettingsError when the settings would let strangers in, or an address is taken.
+    """
+    settings.refuse_open_doors()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    async with open_storage(settings) as (storage, writer):
+        catalog = AgentCatalog()
+        experiments = Experiments(settings, storage, writer, catalog)
+        await experiments.load()
+        gateway = _gateway(settings, experiments)
+        await gateway.start()
+        try:
+            await experiments.open(gateway)
+            catalog.preload()
+            yield Service(settings, storage, experiments, catalog, gateway)
+        finally:
+            await gateway.stop()
+            await experiments.close()
+            await catalog.close()
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings) -> AsyncIterator[tuple[Storage, Writer]]:
+    """The migrated database and its writer; what was put is saved when it closes."""
+    storage = Storage(settings.database_url)
+    try:
+        await asyncio.to_thread(storage.migrate)
+        writer = Writer(storage)
+        await writer.start()
+        try:
+            yield storage, writer
+        finally:
+            await writer.close()
+    finally:
+        storage.close()
+
+
+def _gateway(settings: Settings, directory: Directory) -> Gateway:
+    return Gateway(
+        settings.gateway,
+        directory,
+        replay_dir=lambda experiment: settings.experiment_dir(experiment) / "replay",
+        blob_path=lambda experiment, digest: settings.experiment_dir(experiment) / "blobs" / digest,
+        clock=SystemClock(),
+    )

@@ -1,0 +1,129 @@
+"""The tables. Times are seconds since 1970-01-01 UTC; spaces, configs and manifests are JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 - SQLAlchemy's API
+
+
+class Experiment(Base):
+    """One agent learning from one or more robots.
+
+    The spaces are null until the first robot says hello. `rows` are those stored. `reason` says why
+    the state is what it is.
+    """
+
+    __tablename__ = "experiments"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    agent: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    robots: Mapped[list[str]]
+    train_ratio: Mapped[float]
+    min_rows: Mapped[int]
+    seed: Mapped[int]
+    rows: Mapped[int]
+    state: Mapped[str]
+    reason: Mapped[str]
+    observation_space: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    action_space: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+
+
+class Robot(Base):
+    """A robot that has said hello, as it described itself the last time."""
+
+    __tablename__ = "robots"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id"))
+    observation_space: Mapped[dict[str, Any]]
+    action_space: Mapped[dict[str, Any]]
+    control_hz: Mapped[float]
+    task: Mapped[dict[str, Any]]
+    client: Mapped[str]
+    seen_at: Mapped[float]
+
+
+class Policy(Base):
+    """A published policy: its manifest, and after how many updates it was made."""
+
+    __tablename__ = "policies"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    updates: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+
+
+class Metric(Base):
+    """One number that a learner reported."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (Index("metrics_by_name", "experiment", "name", "time"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"))
+    name: Mapped[str]
+    updates: Mapped[int]
+    rows: Mapped[int]
+    time: Mapped[float]
+    value: Mapped[float]
+
+
+class Episode(Base):
+    """A finished episode.
+
+    `source` chose most of its actions; `ended_at` is when its last row was stored.
+    """
+
+    __tablename__ = "episodes"
+    __table_args__ = (Index("episodes_by_end", "experiment", "ended_at"),)
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    robot: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[str] = mapped_column(primary_key=True)
+    episode: Mapped[int] = mapped_column(primary_key=True)
+    steps: Mapped[int]
+    total_reward: Mapped[float]
+    policy_first: Mapped[int]
+    policy_last: Mapped[int]
+    source: Mapped[str]
+    is_terminal: Mapped[bool]
+    ended_at: Mapped[float]
+
+
+class Report(Base):
+    """A picture that a learner drew; `path` is relative to the experiment's directory."""
+
+    __tablename__ = "reports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"), index=True)
+    name: Mapped[str]
+    path: Mapped[str]
+    time: Mapped[float]
+
+
+class Event(Base):
+    """Something that an operator should know."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment: Mapped[str | None] = mapped_column(ForeignKey("experiments.id"))
+    robot: Mapped[str | None]
+    kind: Mapped[str]
+    text: Mapped[str]
+    time: Mapped[float]

@@ -1,0 +1,133 @@
+"""The command line, against a real server in a process of its own."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from server.cli import app
+from server.errors import ServerError, SettingsError
+from server.settings import Settings
+
+runner = CliRunner()
+
+
+@contextmanager
+def server(data):
+    """Yields the process and its address."""
+    arguments = ["serve", "--data", str(data), "--port", "0", "--gateway", f"ipc://{data}/gateway"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server.cli", *arguments], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        found = re.search(r"http://\S+?(?=,)", process.stderr.readline())
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def ask(address, *arguments):
+    result = runner.invoke(app, [*arguments, "--server", address, "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_answers_and_ends_cleanly(tmp_path, number):
+    pytest.importorskip("agents.random")
+    with server(tmp_path) as (process, address):
+        made = ask(address, "experiments", "create", "one", "--agent", "random", "--start")
+        assert (made["state"], made["agent"]) == ("running", "random")
+        assert ask(address, "experiments", "list") == [made]
+        assert ask(address, "experiments", "stop", made["id"])["state"] == "stopped"
+        process.send_signal(number)
+        assert process.wait(60) == 0
+
+
+def test_agents_and_wrong_settings_come_from_the_agents_themselves(tmp_path):
+    pytest.importorskip("agents.random")
+    with server(tmp_path) as (_, address):
+        agents = {agent["name"]: agent for agent in ask(address, "agents")}
+        assert agents["random"]["config_schema"]["type"] == "object"
+        wrong = ["experiments", "create", "x", "--agent", "random", "--config", '{"bogus": 1}']
+        result = runner.invoke(app, [*wrong, "--server", address])
+        assert isinstance(result.exception, ServerError)
+        assert "config.bogus" in str(result.exception)
+        result = runner.invoke(app, ["agents", "--server", address])
+        assert "random" in result.stdout
+        unknown = ["experiments", "create", "x", "--agent", "dreemer", "--server", address]
+        assert "did you mean 'dreamer'" in str(runner.invoke(app, unknown).exception)
+        missing = runner.invoke(app, ["experiments", "get", "nope", "--server", address])
+        assert str(missing.exception) == "no experiment 'nope'"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "192.168.1.4"},
+        {"gateway": "tcp://0.0.0.0:5555"},
+        {"gateway": "tcp://*:5555"},
+        {"host": "::"},
+    ],
+)
+def test_open_doors_are_refused_with_advice(where):
+    with pytest.raises(SettingsError, match="refusing to listen"):
+        Settings(**where).refuse_open_doors()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {},
+        {"host": "localhost"},
+        {"host": "::1"},
+        {"gateway": "ipc:///tmp/x"},
+        {"host": "127.0.1.1"},
+    ],
+)
+def test_loopback_is_fine(where):
+    Settings(**where).refuse_open_doors()
+
+
+def test_errors_are_one_line_and_an_exit_code(tmp_path):
+    command = [sys.executable, "-m", "server.cli"]
+    for arguments, words in (
+        (["serve", "--host", "0.0.0.0", "--data", str(tmp_path)], "refusing to listen"),
+        (["agents", "--server", "http://127.0.0.1:9"], "start one: dreamfleet serve"),
+    ):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_without_lockstep_says_what_to_do():
+    result = runner.invoke(app, ["train", "--agent", "random"])
+    assert result.exit_code == 2
+    assert "--lockstep" in result.output
+
+
+def test_train_hands_its_arguments_on(monkeypatch):
+    ran = []
+    monkeypatch.setattr("os.execv", lambda program, arguments: ran.append(arguments[1:]))
+    runner.invoke(app, ["train", "--lockstep", "--agent", "random", "--seed", "0"])
+    assert ran == [["-m", "server.lockstep", "--agent", "random", "--seed", "0"]]
+
+
+def test_a_taken_port_is_an_error_that_says_so(tmp_path):
+    with server(tmp_path) as (_, address):
+        port = address.rpartition(":")[2]
+        command = [sys.executable, "-m", "server.cli", "serve", "--port", port]
+        command += ["--data", str(tmp_path / "two"), "--gateway", f"ipc://{tmp_path}/two.ipc"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "choose another with --port" in done.stderr
