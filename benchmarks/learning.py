@@ -1,6 +1,6 @@
 """Lockstep learning runs: several seeds each, as JSON with a plot.
 
-    python -m benchmarks.learning pendulum pointmass --seeds 0 1 2
+python -m benchmarks.learning pendulum pointmass --seeds 0 1 2
 """
 
 from __future__ import annotations
