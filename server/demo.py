@@ -151,12 +151,13 @@ class _Progress:
             self._learning_since = self._clock.monotonic()
         if learner.reason != self._complaint:
             self._complaint = learner.reason
-            self._console.print(f"[red]learner {learner.state}:[/red] {learner.reason}")
+            text = f"[red]learner {learner.state}:[/red] {learner.reason}"
+            self._console.print(text, soft_wrap=True)
         since = self._episodes[-1].ended_at if self._episodes else 0.0
         fresh = await asyncio.to_thread(self._service.storage.episodes, self._experiment.id, since)
         for episode in fresh:
             self._episodes.append(episode)
-            self._console.print(self._line(episode), highlight=False)
+            self._console.print(self._line(episode), highlight=False, soft_wrap=True)
 
     def _line(self, episode: Episode) -> str:
         policy = "random" if episode.policy_last < 0 else f"policy {episode.policy_last}"
