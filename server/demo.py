@@ -27,9 +27,10 @@ MEAN_OF = 10  # episodes
 LOOK_S = 0.5
 ROBOT_PATIENCE_S = 15.0
 
-# What makes each agent learn within minutes on two cores.
-AGENT_CONFIGS: dict[str, dict[str, Any]] = {"dreamer": {"size": "tiny"}}
-TRAIN_RATIO = 32.0
+# What shows most of each robot, and what of that the agent should see.
+ROBOT_OPTIONS: dict[str, dict[str, Any]] = {"ball": {"observe": "both"}}
+AGENT_CONFIGS: dict[tuple[str, str], dict[str, Any]] = {("dreamer", "ball"): {"keys": "vector"}}
+TRAIN_RATIO = 64.0
 MIN_ROWS = 500
 
 
@@ -181,12 +182,19 @@ async def _begin(service: Service, demo: Demo) -> Experiment:
     new = NewExperiment(
         name=f"demo {demo.robot}",
         agent=demo.agent,
-        config=AGENT_CONFIGS.get(demo.agent, {}),
+        preset="laptop" if "laptop" in await _presets(service, demo.agent) else None,
+        config=AGENT_CONFIGS.get((demo.agent, demo.robot), {}),
         train_ratio=TRAIN_RATIO,
         min_rows=MIN_ROWS,
     )
     made = await service.experiments.create(new)
     return await service.experiments.change(made.id, "start")
+
+
+async def _presets(service: Service, agent: str) -> list[str]:
+    """Named settings of an agent; none if there is no such agent."""
+    found = [a["presets"] for a in await service.catalog.agents() if a["name"] == agent]
+    return found[0] if found else []
 
 
 @asynccontextmanager
@@ -197,6 +205,7 @@ async def _robot(demo: Demo, settings: Settings) -> AsyncIterator[asyncio.subpro
         robot = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "robot_client.cli", "run", demo.robot),
             *("--server", settings.gateway, "--name", demo.robot, "--speed", demo.speed),
+            *("--options", json.dumps(ROBOT_OPTIONS.get(demo.robot, {}))),
             *("--spool", str(home / "spool"), "--cache", str(home / "cache"), "--with-parent"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch.utils.tensorboard import SummaryWriter
 
+from agents.errors import UnknownAgent, UnsupportedSpace
 from robot_client.clock import Clock, SystemClock
 from server.channel import Channel
 from server.checkpoint import Checkpoints, write_durably
@@ -239,7 +241,8 @@ def main(arguments: list[str]) -> int:
         Learner(directory, channel, SystemClock()).run()
     except Exception as error:  # noqa: BLE001 - the last chance to tell the operator why
         traceback.print_exc()
-        channel.say("failed", error=f"{type(error).__name__}: {error}")
+        hopeless = isinstance(error, UnsupportedSpace | UnknownAgent | ValidationError)
+        channel.say("failed", error=f"{type(error).__name__}: {error}", fatal=hopeless)
         return 1
     finally:
         os.close(lock)
