@@ -46,9 +46,12 @@ def serve(
     port: Annotated[int, typer.Option(help="Its port; 0 finds a free one.")] = 8000,
     gateway: Annotated[str, typer.Option(help="Where robots connect.")] = DEFAULT_GATEWAY,
     database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite if none.")] = None,
+    learner_silence: Annotated[
+        float, typer.Option(min=1, help="Seconds without a word until a learner is replaced.")
+    ] = Settings.learner_silence_s,
 ) -> None:
     """Run the server until Ctrl-C; what is running then goes on at the next start."""
-    asyncio.run(_serve(Settings(data, host, port, gateway, database)))
+    asyncio.run(_serve(Settings(data, host, port, gateway, database, learner_silence)))
 
 
 @app.command()

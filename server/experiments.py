@@ -27,9 +27,10 @@ from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
 from server.episodes import EpisodeBook
-from server.errors import Conflict, NotFound
+from server.errors import Conflict, NotFound, ReplayError
 from server.fleet import Fleet
 from server.job import LearnerSettings
+from server.replay.store import ReplayStore
 from server.settings import Settings
 from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
@@ -99,6 +100,7 @@ class Experiments:
         self._writer = writer
         self._checker = checker
         self._clock = clock or SystemClock()
+        patience = patience or Patience(silence=settings.learner_silence_s)
         self._supervisor = Supervisor(self, command, patience, clock)
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
@@ -111,6 +113,9 @@ class Experiments:
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
         for experiment in await asyncio.to_thread(self._storage.experiments):
+            replay = self._settings.experiment_dir(experiment.id) / "replay"
+            stored = await asyncio.to_thread(_rows_in, replay)
+            experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
             self._latest[experiment.id] = await asyncio.to_thread(
                 self._storage.latest_metrics, experiment.id
@@ -311,6 +316,8 @@ class Experiments:
                     )
                 )
                 self._reach().publish(experiment, manifest)
+            case "damaged":
+                self._note("checkpoint_damaged", str(event["text"]), experiment)
             case "report":
                 name, path = str(event["name"]), str(event["path"])
                 self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
@@ -400,6 +407,21 @@ def write_description(directory: Path, experiment: Experiment) -> None:
         file.flush()
         os.fsync(file.fileno())
     half.replace(directory / "experiment.json")
+
+
+def _rows_in(replay: Path) -> int | None:
+    """Rows in a replay store, None where it cannot be read.
+
+    The database hears of rows after the store has them, so a killed server leaves it behind.
+    """
+    try:
+        store = ReplayStore(replay, readonly=True)
+    except ReplayError:
+        return None
+    try:
+        return store.rows
+    finally:
+        store.close()
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:

@@ -181,12 +181,14 @@ class Learner:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
-        numbers = self._checkpoints.numbers()
         self._view.refresh()
-        if not numbers:
+        found = self._checkpoints.load_newest()
+        if found is None:
             return
-        tensors, state = self._checkpoints.load(numbers[-1])
-        self._agent.load_state_dict(tensors)
+        for problem in found.damaged:
+            self._channel.say("damaged", text=f"{problem}; goes on from {found.number}")
+        state = found.state
+        self._agent.load_state_dict(found.tensors)
         self._updates = self._counted = int(state["updates"])
         self._limiter.restore(state["limiter"])
         if self._sampler:
