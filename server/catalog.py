@@ -19,7 +19,7 @@ from robot_client.schema import Json
 
 
 def list_agents() -> Json:
-    """`{"agents": [{"name", "doc", "presets", "schema", "error"}]}`; one without a schema says why."""
+    """`{"agents": [{"name", "doc", "presets", "schema", "error"}]}`; error: why no schema."""
     return {"agents": [_describe(name) for name in sorted(AGENTS)]}
 
 

@@ -258,7 +258,7 @@ class Experiments:
             self._writer.put(episode)
 
     def learner_state(self, experiment_id: str) -> str:
-        """For a robot's heartbeat: none, starting, running, paused or failed."""
+        """For a robot's heartbeat: none, starting, running, paused, frozen or failed."""
         state = self._supervisor.status(experiment_id).state
         if state == "none" and self._known[experiment_id].state == "running":
             return "starting"
