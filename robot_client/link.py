@@ -52,6 +52,7 @@ _POLL_MS: Final = 10
 _MAX_HEARTBEAT: Final = 0.5  # three must fit into SILENCE
 _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
 _OUTBOX: Final = 256
+_RESTART_S: Final = 1.0
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
 
 
@@ -151,7 +152,14 @@ class Link:
             self._thread.join()
 
     def _run(self) -> None:
-        with zmq.Context() as context, self._connect(context) as self._socket:
+        with zmq.Context() as context:
+            while not self._stopping.is_set():
+                self._live(context)
+
+    def _live(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        """From one connection to its end. After a fault that nobody foresaw there is a new one:
+        without a link, no emergency stop reaches the robot."""
+        with self._connect(context) as self._socket:
             try:
                 while not self._stopping.is_set():
                     self._step()
@@ -159,7 +167,8 @@ class Link:
             except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
                 _log.exception("the link has failed")
                 self.error = f"the link has failed: {type(error).__name__}: {error}"
-                self._welcome = None
+                self._lose("the link has failed")
+                self._stopping.wait(_RESTART_S)
             self._socket.linger = 200  # ms; for the last words only
 
     def _connect(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
@@ -233,6 +242,8 @@ class Link:
                 self._welcomed(message)
             case Rejected():
                 self._rejected(message)
+            case Command(verb="stop"):
+                self._on_command(message)  # however we stand with the server
             case _ if self._welcome is None:
                 return  # of a connection that is no more
             case Ack(epoch=self._spool.epoch):

@@ -13,6 +13,7 @@ import json
 import os
 import queue
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from robot_client.messages import PolicyReport
 from robot_client.policy import OnnxPolicy
 from robot_client.robot import as_action
 from robot_client.schema import NO_POLICY, ActionSpace, space_hash
+from robot_client.segments import fsync_directory
 
 _KEEP = 3
 
@@ -103,7 +105,11 @@ class PolicyCache:
             return [(n, manifest.sizes[n]) for n in sorted(names) if not self._blob(n).exists()]
 
     def received(self, digest: str, data: bytes) -> None:
-        """Store a blob. Raises BundleError when its content is not what its name says."""
+        """Store a blob.
+
+        Raises:
+            BundleError: its content is not what its name says, or the disk does not take it.
+        """
         if sha256(data) != digest:
             raise BundleError(f"blob {digest[:12]}: its content has the hash {sha256(data)[:12]}")
         with self._files:
@@ -113,7 +119,7 @@ class PolicyCache:
         """All blobs are here: keep the bundle and build it, unless it is known already.
 
         Raises:
-            BundleError: a blob is missing.
+            BundleError: a blob is missing, or the disk does not take the manifest.
         """
         missing = [n for n in _blob_names(manifest) if not self._blob(n).exists()]
         if missing:
@@ -253,15 +259,16 @@ def _blob_names(manifest: Manifest) -> set[str]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write durably: the file is there whole, or not at all."""
+    """Write durably: the file is there whole, or not at all. Raises BundleError."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        fsync_directory(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()  # half a blob would only fill the disk further
+        raise BundleError(f"{path}: {error}") from error

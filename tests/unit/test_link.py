@@ -508,3 +508,26 @@ def test_damaged_keys_are_refused(tmp_path: Path, text: str) -> None:
         keys.read_public(path)
     with pytest.raises(LinkError):
         keys.read(tmp_path / "nothing.key")
+
+
+def test_a_fault_that_nobody_foresaw_costs_one_connection(setup: Setup) -> None:
+    def fail(sha256: str, data: bytes) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    setup.inbox.received = fail  # type: ignore[method-assign]
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()
+    setup.server.send(PolicyOffer(manifest().to_json()))
+    serve_part(setup.server, BLOBS)  # the graph: it has one part
+    until(lambda: "nobody foresaw this" in link.error)
+    setup.server.welcome()
+    setup.server.send(Command(5, "pause"))
+    until(lambda: setup.commands == [Command(5, "pause")])
+
+
+def test_a_stop_is_obeyed_before_the_welcome(setup: Setup) -> None:
+    setup.link(setup.server.bind())
+    setup.server.want(Hello)
+    for command in (Command(1, "release"), Command(2, "stop")):
+        setup.server.send(command)
+    until(lambda: setup.commands == [Command(2, "stop")])

@@ -337,3 +337,11 @@ def test_discrete_actions_leave_as_int64() -> None:
     assert (action.dtype, action.shape, int(action)) == (np.int64, (), 1)
     assert carry.executed(np.asarray(1)).prev_action.shape == ()
     assert spaces.Discrete(3).contains(int(action))
+
+
+def test_a_disk_that_takes_no_blob_is_a_reason_to_refuse_the_policy(tmp_path: Path) -> None:
+    store, sent = cache(tmp_path), bundle()
+    (tmp_path / "blobs").rename(tmp_path / "gone")
+    digest, data = next(iter(sent.blobs.items()))
+    with pytest.raises(BundleError, match="No such file"):
+        store.received(digest, data)
