@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import ctypes
 import json
-import queue
 import signal
 import socket
 import sys
@@ -25,7 +24,7 @@ from robot_client.schema import NO_POLICY, space_to_json
 
 if TYPE_CHECKING:
     from robot_client.link import CurveKeys
-    from robot_client.messages import Command, Hello
+    from robot_client.messages import Hello
     from robot_client.ports import Episode
     from robot_client.spool import Spool
 
@@ -35,13 +34,18 @@ _SIMULATED_SILENCE_S = 60.0  # a busy machine may slow a simulation down, which 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit status: 0, 1 for an error of ours, 2 for a wrong argument."""
+    """Run a command; its exit status: 0, 1 for an error of ours, 2 for a wrong argument.
+
+    130 when a second signal broke it off.
+    """
     args = _parser().parse_args(argv)
     try:
         args.command(args)
     except DreamfleetError as error:
         print(f"dreamfleet-robot: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -112,14 +116,13 @@ def _run(args: argparse.Namespace) -> None:
     cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
     spool = Spool((args.spool or _HOME / args.name / "spool").expanduser())
     cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space)
-    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
     link = Link(
         args.server,
         _hello(args.name, robot, spool),
         spool,
         cache,
         heartbeat=lambda: runtime.heartbeat(),
-        on_command=commands.put,
+        on_command=lambda command: runtime.command(command),
         clock=SystemClock(),
         keys=_keys(args),
     )
@@ -130,7 +133,6 @@ def _run(args: argparse.Namespace) -> None:
         cache,
         _clock(args.speed),
         link=link,
-        commands=commands,
         explore=not args.eval,
         seed=args.seed,
         limits=None if real_time else Limits(observation_s=float("inf")),
@@ -183,11 +185,16 @@ def _clock(speed: float) -> Clock:
 
 
 def _halted(with_parent: bool) -> threading.Event:
-    """Set by SIGTERM or SIGINT; the second one ends the process as usual."""
+    """Set by SIGTERM or SIGINT.
+
+    The second one breaks off whatever runs, by way of `stop()`; the third one ends the process.
+    """
     halted = threading.Event()
 
     def halt(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        if halted.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            raise KeyboardInterrupt
         halted.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

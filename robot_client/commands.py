@@ -12,6 +12,8 @@ from robot_client.safety import EmergencyStop
 class Operator:
     """Takes the commands at step boundaries and says when each has taken effect.
 
+    A stop does not wait for the boundary: `take` stops the robot at once, whatever the loop does.
+
     Args:
         commands: filled by the link.
         estop: pulled by stop, let go by release.
@@ -30,6 +32,13 @@ class Operator:
         self.ending = ""  # why the running episode is to end, if it is
         self._commands, self._estop, self._stop, self._send = commands, estop, stop, send
         self._pending: list[int] = []  # take effect when the episode has ended
+
+    def take(self, command: Command) -> None:
+        """A command has arrived. May be called from another thread than the loop's."""
+        # Queued first: no release that came before it can be obeyed after the stop below.
+        self._commands.put(command)
+        if command.verb == "stop":
+            self._pull()
 
     def attend(self) -> None:
         """Obey what has arrived. Never waits."""
@@ -50,10 +59,13 @@ class Operator:
             self._pending.append(command.id)
             return
         if command.verb == "stop":
-            self._stop()
-            self._estop.pull("emergency stop by an operator")
+            self._pull()
         elif command.verb == "release":
             self._estop.release()
         else:
             self.paused = False
         self._send(CommandDone(command.id, ""))
+
+    def _pull(self) -> None:
+        self._estop.pull("emergency stop by an operator")
+        self._stop()

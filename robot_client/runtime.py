@@ -76,7 +76,7 @@ class Runtime:
         policies: asked for a newer policy at every step boundary.
         clock: gives the rate and the row's times; `speed` and tests are a matter of the clock.
         link: for reports, and for the age of the server.
-        commands: an operator's wishes, put there by the link.
+        commands: an operator's wishes that wait already; later ones come through `command`.
         explore: False asks the policy for the mode of its actions.
         seed: of the policy's noise and, plus the episode's number, of the robot's resets.
         limits: of the ladder; None takes those for the robot's rate.
@@ -121,7 +121,7 @@ class Runtime:
         )
         self._ladder = Ladder(limits or Limits.for_rate(robot.control_hz), self._estop)
         silence = silence_s or silence_limit(robot.control_hz)
-        self._watchdog = Watchdog(self._silent, silence, self._real)
+        self._watchdog = Watchdog(self._silent, silence, self._real, self._urgent)
         self._lost = threading.Event()  # set by the watchdog
         self._reset_s, self._idle_s = reset_s, idle_s
         self._max_episodes, self._max_steps = max_episodes, max_steps
@@ -155,10 +155,17 @@ class Runtime:
             while not self._finished():
                 self._attempt()
         finally:
-            self._robot.stop()
+            try:
+                self._robot.stop()
+            except KeyboardInterrupt:  # a further signal must not break the stop off
+                self._robot.stop()
             self._watchdog.close()
             self._robot.close()
         return self.summary()
+
+    def command(self, command: Command) -> None:
+        """Take an operator's command. May be called from another thread; a stop acts at once."""
+        self._operator.take(command)
 
     def heartbeat(self) -> Heartbeat:
         """How the loop is. May be called from another thread."""
@@ -346,6 +353,8 @@ class Runtime:
         except (SafetyStop, BundleError) as error:
             return self._refuse(policy, str(error))
         self._latencies.add(self._real.monotonic() - started)
+        if self._estop.pulled:  # while the policy was choosing
+            return self._hold()
         executed = self._robot.apply(safe)
         self._filter.executed(executed)
         self._carry = carry.executed(executed)
@@ -371,7 +380,7 @@ class Runtime:
         if executed is None:
             self._robot.stop()
             executed = self._blank
-        self._filter.executed(executed)
+        self._filter.held(executed)
         return Choice(executed, executed, Source.HOLD, NO_POLICY, self._blank_extras)
 
     def _record(self, reading: Reading, choice: Choice | None) -> None:
@@ -422,6 +431,10 @@ class Runtime:
         before, self._verdict = self._verdict, Verdict(rung, reason)
         if self._verdict != before and rung not in (Rung.FRESH, Rung.CACHED):
             self._link.send(Event(kind, f"{rung.value}: {reason}"))
+
+    def _urgent(self) -> bool:
+        """Whether the robot is to stop: not even a reset may then go on."""
+        return self._estop.pulled or self._halted.is_set()
 
     def _silent(self) -> None:
         """Called by the watchdog's thread while the loop hangs."""

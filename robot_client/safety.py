@@ -92,6 +92,13 @@ class SafetyFilter:
         """What the robot really did, from which the next step is limited."""
         self._last = np.asarray(action, np.float64)
 
+    def held(self, action: Action) -> None:
+        """The robot held with this action: what the policy wants next is blended in."""
+        self.executed(action)
+        if self._lowpass:
+            self._lowpass.reset(self._last)
+        self.blend()
+
     def __call__(self, requested: Action) -> Action:
         """The safe action. Raises SafetyStop when there is none: not finite, or no such choice."""
         if not np.isfinite(requested).all():
@@ -213,8 +220,9 @@ class EmergencyStop:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        pulled = path is not None and path.exists()
-        self.reason = path.read_text() if path is not None and pulled else ""
+        self.reason = ""
+        if path is not None and path.exists():  # empty if the disk was full
+            self.reason = path.read_text(errors="replace") or "emergency stop before a restart"
 
     @property
     def pulled(self) -> bool:
@@ -270,11 +278,18 @@ class Watchdog:
         stop: called once per silence; must be allowed while the loop hangs in another call.
         limit_s: seconds of silence.
         clock: the real one; tests advance it and call `check`.
+        urgent: while it is true no further silence is allowed: somebody wants the robot to stop.
     """
 
-    def __init__(self, stop: Callable[[], None], limit_s: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        stop: Callable[[], None],
+        limit_s: float,
+        clock: Clock,
+        urgent: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.fired = False
-        self._stop, self._limit, self._clock = stop, limit_s, clock
+        self._stop, self._limit, self._clock, self._urgent = stop, limit_s, clock, urgent
         self._deadline = clock.monotonic() + limit_s
         self._allowed = 0.0
         self._closing = threading.Event()
@@ -286,10 +301,10 @@ class Watchdog:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, unless it hangs in `stop`: that must not keep the process."""
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(self._limit)
 
     def beat(self) -> None:
         """The loop is alive."""
@@ -309,7 +324,8 @@ class Watchdog:
 
     def check(self) -> None:
         """Stop the robot if the loop has been silent for too long."""
-        if not self.fired and self._clock.monotonic() > self._deadline:
+        late = self._clock.monotonic() - self._deadline
+        if not self.fired and late + (self._allowed if self._urgent() else 0.0) > 0:
             self.fired = True
             self._stop()
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import robot_client.cli
 from robot_client.cli import main
 from robot_client.policy_cache import PolicyCache
 from robot_client.robots import make_robot
 from robot_client.schema import Source
 from robot_client.spool import Spool
 from tests.unit.policies import bundle, graph, weights
+from tests.unit.test_runtime import Arm
 
 CLOSED = "tcp://127.0.0.1:9"  # nobody answers there
 SPEC = "tests.unit.test_robot_cli:Vector"
@@ -176,3 +178,19 @@ def test_the_command_line_starts_light() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_second_signal_breaks_off_what_runs_by_way_of_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Arm()
+
+    def reset(seed: int | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    robot.hooks["reset"] = reset
+    monkeypatch.setattr(robot_client.cli, "make_robot", lambda *_: robot)
+    fill_cache(tmp_path / "cache", robot)
+    assert main(arguments(tmp_path)) == 130
+    assert robot.calls[-3:] == ["reset", "stop", "close"]

@@ -657,3 +657,66 @@ def test_discrete_actions() -> None:
     assert recorder.column("source")[1] == Source.HOLD
     assert "of 2 actions" in server.of(Event)[0].text
     assert isinstance(robot.action_space, spaces.Discrete)
+
+
+def test_an_emergency_stop_reaches_a_robot_that_is_resetting() -> None:
+    arm = Arm(steps=None)
+    stopped = threading.Event()
+    operators: list[threading.Thread] = []
+
+    def reset(seed: int | None) -> None:
+        arm.hooks["stop"] = stopped.set
+        operators.append(threading.Thread(target=runtime.command, args=(Command(4, "stop"),)))
+        operators[0].start()
+        stopped.wait()  # the reset goes on until the robot is stopped
+
+    arm.hooks["reset"] = reset
+    estop, halted = EmergencyStop(), threading.Event()
+    runtime, _, server = start(
+        arm, Chooser(steady), estop=estop, halted=halted, on_episode=lambda e: halted.set()
+    )
+    runtime.run()
+    operators[0].join()
+    assert arm.applied == []
+    assert estop.pulled
+    assert CommandDone(4, "") in server.sent
+
+
+def test_an_emergency_stop_while_the_policy_chooses_comes_before_its_action() -> None:
+    arm, halted = Arm(steps=None), threading.Event()
+
+    def choose(asked: int) -> list[float]:
+        if asked == 3:
+            runtime.command(Command(4, "stop"))
+        return [0.5, -0.5]
+
+    runtime, _, _ = start(arm, Chooser(choose), halted=halted, on_episode=lambda e: halted.set())
+    runtime.run()
+    assert len(arm.applied) == 2
+
+
+def test_a_further_signal_does_not_break_the_stop_off() -> None:
+    arm = Arm(steps=1)
+
+    def stop() -> None:
+        if arm.calls.count("stop") == 2:  # the first one ends the episode
+            raise KeyboardInterrupt
+
+    arm.hooks["stop"] = stop
+    start(arm, Chooser(steady))[0].run()
+    assert arm.calls[-3:] == ["stop", "stop", "close"]
+
+
+def test_a_signal_during_a_reset_stops_the_robot() -> None:
+    halted, stopped = threading.Event(), threading.Event()
+    arm = Arm(steps=3)
+
+    def reset(seed: int | None) -> None:
+        arm.hooks["stop"] = stopped.set
+        halted.set()
+        stopped.wait()
+
+    arm.hooks["reset"] = reset
+    runtime, _, _ = start(arm, Chooser(steady), halted=halted, silence_s=0.02)
+    runtime.run()
+    assert arm.applied == []

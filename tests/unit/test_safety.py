@@ -195,3 +195,42 @@ def test_the_watchdogs_thread_notices_by_itself() -> None:
     watchdog.start()
     stopped.wait()  # the test's own time limit ends a watchdog that sleeps
     watchdog.close()
+
+
+def test_nothing_is_allowed_to_take_longer_once_the_robot_is_to_stop() -> None:
+    clock, stops, urgent = ManualClock(), [], threading.Event()
+    watchdog = Watchdog(lambda: stops.append(1), 1.0, clock, urgent.is_set)
+    with watchdog.allow(30):
+        clock.advance(2)
+        watchdog.check()
+        assert stops == []
+        urgent.set()
+        watchdog.check()
+        assert stops == [1]
+
+
+def test_a_watchdog_that_hangs_in_stop_does_not_keep_the_process() -> None:
+    stopping, never = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        stopping.set()
+        never.wait()
+
+    watchdog = Watchdog(stop, 0.01, SystemClock())
+    watchdog.start()
+    stopping.wait()
+    watchdog.close()
+    never.set()
+
+
+def test_an_emergency_stop_that_a_full_disk_cut_short_holds_after_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "estop").touch()
+    assert EmergencyStop(tmp_path / "estop").pulled
+
+
+def test_after_a_hold_the_policy_is_blended_in_again() -> None:
+    limit = SafetyFilter(BOX, 10, blend_steps=1, action_filter_hz=2.0)
+    for _ in range(50):
+        limit.executed(limit(act(1.0)))
+    limit.held(act(0.0))
+    assert 0 <= limit(act(1.0))[0] < 0.2
