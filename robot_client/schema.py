@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -42,6 +43,7 @@ TIME_WALL = "time_wall"
 EXTRA_PREFIX = "policy/"  # columns that a policy adds to the row, such as its recurrent state
 
 MAX_CHUNK_ROWS = 64
+_MAX_NUMBERS = 2**24  # of an observation or action: a row must fit into a message
 NO_POLICY = -1  # policy_version of a row that no policy chose
 
 STEP_DTYPES: dict[str, str] = {
@@ -203,6 +205,9 @@ def space_from_json(data: Any, where: str = "space") -> spaces.Space[Any]:
     """Inverse of `space_to_json`. Raises SchemaError naming the wrong part."""
     kind = data.get("type") if isinstance(data, Mapping) else None
     if kind == "dict" and isinstance(data.get("spaces"), Mapping):
+        numbers = sum(_numbers(space) for space in data["spaces"].values())
+        if numbers > _MAX_NUMBERS:  # before any memory is taken for their bounds
+            raise SchemaError(where, f"at most {_MAX_NUMBERS} numbers in all", numbers)
         return spaces.Dict(
             {str(k): space_from_json(v, f"{where}.{k}") for k, v in data["spaces"].items()}
         )
@@ -244,15 +249,31 @@ def _kind(array: NDArray[Any]) -> str:
 
 def _compact_bound(bound: NDArray[Any]) -> Any:
     """One number when all are equal; infinities as strings, because JSON has none."""
-    values = [str(v) if np.isinf(v) else v for v in bound.astype(float).ravel().tolist()]
-    return values[0] if values and len(set(values)) == 1 else values
+    flat = bound.ravel()
+    if flat.size and (flat == flat[0]).all():  # a camera has millions of them
+        return _json_number(float(flat[0]))
+    return [_json_number(v) for v in flat.astype(float).tolist()]
+
+
+def _json_number(value: float) -> float | str:
+    return str(value) if math.isinf(value) else value
+
+
+def _numbers(space: Any) -> int:
+    """How many numbers a described space asks for; what is no space is refused elsewhere."""
+    if not isinstance(space, Mapping):
+        return 0
+    if isinstance(space.get("spaces"), Mapping):
+        return sum(_numbers(part) for part in space["spaces"].values())
+    shape = space.get("shape")
+    return math.prod(abs(n) for n in shape if type(n) is int) if isinstance(shape, list) else 0
 
 
 def _box_from_json(data: Mapping[str, Any], where: str) -> spaces.Box:
     shape, dtype = data.get("shape"), data.get("dtype")
     if not isinstance(shape, list) or not all(type(n) is int and 0 < n <= 2**16 for n in shape):
         raise SchemaError(f"{where}.shape", "a list of positive integers", repr(shape))
-    if dtype not in ("float32", "uint8") or len(shape) > 4 or int(np.prod(shape)) > 2**24:
+    if dtype not in ("float32", "uint8") or len(shape) > 4 or math.prod(shape) > _MAX_NUMBERS:
         raise SchemaError(
             where, "at most 16 M numbers of float32 or uint8 in 4 axes", (dtype, shape)
         )
