@@ -47,9 +47,9 @@ from robot_client.uplink import Uplink
 from robot_client.wire import Limits
 
 _log = logging.getLogger(__name__)
-SILENCE: Final = 1.5  # seconds without a word after which the server counts as gone
+SILENCE: Final = 1.2  # seconds without a word after which the server counts as gone
 _POLL_MS: Final = 10
-_MAX_HEARTBEAT: Final = 0.5  # three must fit into SILENCE
+_MAX_HEARTBEAT: Final = 0.3  # four fit into SILENCE
 _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
 _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0

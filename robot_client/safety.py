@@ -184,7 +184,7 @@ class Limits:
     """
 
     observation_s: float = 1.0
-    server_s: float = 1.5
+    server_s: float = 1.2
     weights_s: float = 300.0
     offline_s: float = 24 * 3600.0
 

@@ -62,7 +62,9 @@ from server.sessions import (
 from server.writer import ChunkWriter, Delivery
 
 log = logging.getLogger(__name__)
-HEARTBEAT_S = 0.5
+# A robot is to notice within 1.5 s that its learner is frozen: the supervisor does after 1.2 s
+# (`Patience.frozen`), and the answer to the robot's next heartbeat tells.
+HEARTBEAT_S = 0.25
 PART_BYTES = 256 * 2**10  # of a blob, so that weights never hold up an emergency stop for long
 BURST = 256  # messages handled before the event loop gets its turn
 

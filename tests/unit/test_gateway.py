@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 from robot_client.bundle import sha256
 from robot_client.clock import ManualClock
+from robot_client.link import SILENCE
 from robot_client.messages import (
     Ack,
     BlobPart,
@@ -37,13 +38,15 @@ from robot_client.messages import (
     decode,
     encode,
 )
+from robot_client.safety import Limits as LadderLimits
 from robot_client.schema import Chunk, space_to_json
 from robot_client.wire import Limits
 from server.curve import Curve
 from server.errors import Conflict, NotFound, SettingsError
-from server.gateway import Gateway
+from server.gateway import HEARTBEAT_S, Gateway
 from server.replay.store import ReplayStore
 from server.sessions import LOST_S, Orders
+from server.supervisor import Patience
 from server.writer import ChunkWriter, Delivery
 from tests.unit.replay_rows import Recorder, rows
 
@@ -175,7 +178,7 @@ def upload(start: int, stop: int, **changes: Any) -> Upload:
 def test_rows_are_durable_when_they_are_acknowledged(serve):
     async def scenario(gateway, connect, ledger):
         robot = connect("ball-1")
-        assert await robot.hello() == Welcome("ball-1", "exp", 0, 0.5)
+        assert await robot.hello() == Welcome("ball-1", "exp", 0, HEARTBEAT_S)
         assert await robot.ask(upload(0, 5)) == Ack("boot-0", 5)
         assert gateway.store("exp").next_seq("ball-1", "boot-0") == 5
         assert await robot.ask(upload(0, 5)) == Ack("boot-0", 5)
@@ -434,7 +437,7 @@ def test_only_enrolled_keys_come_in_and_the_key_is_the_name(serve):
         robot = connect("liar", **keys(robot_public, robot_secret))
         stranger = connect("enrolled", **keys(*zmq.curve_keypair()))
         plain = connect("enrolled")
-        assert await robot.hello() == Welcome("enrolled", "exp", 0, 0.5)
+        assert await robot.hello() == Welcome("enrolled", "exp", 0, HEARTBEAT_S)
         assert await robot.ask(upload(0, 5)) == Ack("boot-0", 5)
         for other in (stranger, plain):
             with pytest.raises(TimeoutError):
@@ -458,3 +461,11 @@ def test_a_command_that_a_later_one_undoes_is_never_repeated(first: Verb, second
     assert orders.pending("ball-1") == [new]
     assert orders.pending("ball-2") == [other]
     assert orders.get(old.id).error == f"undone by command {new.id}"
+
+
+def test_a_frozen_learner_or_server_is_noticed_within_the_budget():
+    budget, way = 1.5, 0.05
+    assert Patience().frozen + HEARTBEAT_S + way <= budget
+    assert SILENCE + way <= budget
+    assert LadderLimits.for_rate(5.0).server_s + 1 / 5.0 + way <= budget  # a step of the loop later
+    assert 4 * HEARTBEAT_S < SILENCE  # some answers may be late or lost
