@@ -46,6 +46,8 @@ class Everybody:
     def admit(self, robot: str, hello: Hello) -> str:
         return "bench"
 
+    def joined(self, robot: str, experiment: str) -> None: ...
+
     def stored(self, robot: str, experiment: str, chunk: Chunk) -> None: ...
 
     def learner_state(self, experiment: str) -> str:

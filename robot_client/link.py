@@ -51,6 +51,7 @@ SILENCE: Final = 1.2  # seconds without a word after which the server counts as 
 _POLL_MS: Final = 10
 _MAX_HEARTBEAT: Final = 0.3  # four fit into SILENCE
 _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
+_REFUSED_PAUSE: Final = 30.0  # before a Hello that was refused is said again as it is
 _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
@@ -108,7 +109,6 @@ class Link:
         self._heard = self._pulse = float("-inf")
         self._next_heartbeat = self._next_hello = float("-inf")
         self._hello_pause = _HELLO_MIN
-        self._refused = False  # the server will not have us, whatever we say
         self._uploading = True
         self.learner = "none"
         """State of the learner as the last Pulse gave it."""
@@ -258,7 +258,7 @@ class Link:
                 _log.warning("unexpected from a server: %s", type(message).__name__)
 
     def _say_hello(self, now: float) -> None:
-        if now < self._next_hello or self._refused:
+        if now < self._next_hello:
             return
         hello = replace(
             self._hello,
@@ -276,6 +276,8 @@ class Link:
             return  # answer to a Hello that we said twice
         self._welcome, self._pulse = welcome, self._heard
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
+        if self._uploading:
+            self.error = ""
         self._fetch.resume()
         self._guarded(lambda: self._uplink.begin(welcome.next_seq))
 
@@ -326,15 +328,34 @@ class Link:
         if rejected.field == "hello":
             if self._welcome is not None:
                 self._lose("the server does not know us")
+        elif rejected.kind == "Hello" and rejected.field == "first_seq":
+            self._guarded(self._begin_epoch)
         elif rejected.kind == "Hello" and rejected.fatal:
-            _log.error("%s", why)
-            self.error, self._refused, self._welcome = why, True, None
+            self._refused(why)
         elif rejected.kind == "Upload" and rejected.fatal:
             self._stop_uploads(why)
         elif rejected.kind == "BlobRequest":
             self._refuse_policy(why)
         else:
             _log.warning("%s", why)
+
+    def _begin_epoch(self) -> None:
+        """The server, or its experiment, is another than the one that our older rows went to."""
+        if self._spool.begin_epoch():
+            _log.warning("this server has not our older rows: a new epoch begins")
+            self._next_hello = float("-inf")
+            return
+        self._refused(
+            f"{self._spool.backlog} rows belong to an experiment, or a server, that this robot was "
+            "in before. To deliver them, let it join there again; to give them up, end this "
+            "program and move the spool's directory away. Without any, it joins by itself"
+        )
+
+    def _refused(self, why: str) -> None:
+        """The server will not have us as we are; it may think otherwise some day."""
+        _log.error("%s", why)
+        self.error, self._welcome = why, None
+        self._next_hello = self._clock.monotonic() + _REFUSED_PAUSE
 
     def _policy(self, message: PolicyOffer | BlobPart) -> None:
         manifest = self._fetch.manifest

@@ -125,7 +125,8 @@ class Ack:
 class Rejected:
     """The last message of kind `kind` was refused: `field` was `got` instead of `expected`.
 
-    `fatal` means that saying the same again cannot help: the robot must not retry as it is.
+    `fatal` means that saying the same again cannot help for now: nothing is sent again as it is,
+    but for a Hello, after half a minute or when the spool has been emptied.
     """
 
     kind: str

@@ -18,6 +18,7 @@ import contextlib
 import errno
 import os
 import threading
+import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from robot_client.segments import (
     PREFIX,
     Run,
     Segment,
+    State,
     column_values,
     fdatasync,
     fsync_directory,
@@ -82,10 +84,11 @@ class Spool:
         self._file: int | None = None  # descriptor of the last segment, once it is ours
         self._run: Run | None = None  # the run that append goes on with
         self._key: _Key | None = None
+        self._in_episode = False  # the newest row of this process is not its episode's last
 
     @property
     def epoch(self) -> str:
-        """Names this spool; a new directory is a new epoch."""
+        """Names this run of seqs; a new directory begins one, and so does `begin_epoch`."""
         return self._state.epoch
 
     @property
@@ -137,6 +140,7 @@ class Spool:
             run.rows += 1
             seq = self._next_seq
             self._next_seq = seq + 1
+            self._in_episode = not row.get(IS_LAST)
             if row.get(IS_LAST):
                 self._run = None
         return seq
@@ -209,6 +213,31 @@ class Spool:
                 done = [s for s in ended if s.next_seq <= next_seq]
             if done:
                 self._drop(done)
+
+    def begin_epoch(self) -> bool:
+        """Begin a new epoch at seq 0, as for a server that has not seen the rows so far.
+
+        Only an empty spool between episodes can: returns False when rows wait for the server or an
+        episode is running. An `append` waits meanwhile. Episodes are numbered on.
+
+        Raises:
+            SpoolError: the disk fails.
+        """
+        with self._disk, self._rows:
+            if self.backlog or self._in_episode:
+                return False
+            self._close_file()
+            old, self._segments, self._bytes = self._segments, [], 0
+            self._save_state()  # as in `_drop`: a crash leaves the old epoch, without rows
+            try:
+                for segment in old:
+                    segment.path.unlink()
+            except OSError as error:
+                raise SpoolError(f"{self._directory}: {error}") from error
+            self._state = State(uuid.uuid4().hex)
+            self._next_seq = self._durable = 0
+            self._save_state()
+            return True
 
     def close(self) -> None:
         """Make everything durable and let go of the directory. Idempotent."""

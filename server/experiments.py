@@ -11,27 +11,25 @@ says why it died. All methods run on the event loop; writes go to the database t
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
-import os
 import secrets
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
 from robot_client.clock import Clock, SystemClock
-from robot_client.errors import DreamfleetError, SchemaError
+from robot_client.errors import DreamfleetError
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
+from server.admission import LIVE, place_for
+from server.descriptions import rows_in, write_description
 from server.episodes import EpisodeBook
-from server.errors import Conflict, NotFound, ReplayError
+from server.errors import Conflict, NotFound
 from server.fleet import Fleet
 from server.job import LearnerSettings
-from server.replay.store import ReplayStore
 from server.settings import Settings
 from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
@@ -47,8 +45,7 @@ _TRANSITIONS: dict[Verb, tuple[frozenset[str], State]] = {
     "resume": (frozenset({"paused"}), "running"),
     "stop": (frozenset({"created", "running", "paused", "failed"}), "stopped"),
 }
-_LIVE = ("running", "paused")
-_DESCRIBED = ("id", "agent", "config", "observation_space", "action_space")
+_STILL = ("stop", "estop")  # rungs of the ladder on which no episode is running
 
 
 class NewExperiment(LearnerSettings):
@@ -110,13 +107,14 @@ class Experiments:
         self._latest: dict[str, dict[str, float]] = {}
         self._not_finite: dict[str, list[str]] = {}  # metrics of which an operator has been told
         self._locks: dict[str, asyncio.Lock] = {}
+        self._moving: set[str] = set()  # robots on their way to another experiment
         self._launches: set[asyncio.Task[None]] = set()
 
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
         for experiment in await asyncio.to_thread(self._storage.experiments):
             replay = self._settings.experiment_dir(experiment.id) / "replay"
-            stored = await asyncio.to_thread(_rows_in, replay)
+            stored = await asyncio.to_thread(rows_in, replay)
             experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
             self._latest[experiment.id] = await asyncio.to_thread(
@@ -229,7 +227,7 @@ class Experiments:
                 (hello.action_space, "action_space"),
             )
         )
-        experiment = self._place_for(robot, observation, action)
+        experiment = place_for(self.all(), robot, observation, action)
         first = experiment.observation_space is None
         if first:
             experiment.observation_space, experiment.action_space = observation, action
@@ -278,7 +276,25 @@ class Experiments:
         self._note(event.kind, event.text, experiment, robot)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
-        """A robot is alive; the gateway keeps the details."""
+        """A robot is alive. When its experiment has ended, it moves to one that has a place.
+
+        It must stand still and have delivered its rows: a new epoch begins there.
+        """
+        ended = self._known[experiment]
+        if ended.state in LIVE or heartbeat.backlog_rows or heartbeat.safety not in _STILL:
+            return
+        if self._has_place(robot, ended):
+            self._moving.add(robot)
+            self._reach().let_go(robot)
+
+    def joined(self, robot: str, experiment: str) -> None:
+        """A robot has been welcomed: tell it what its experiment was told before it came."""
+        moved = robot in self._moving
+        self._moving.discard(robot)
+        if self._known[experiment].state == "paused":
+            self._reach().command(robot, "pause")
+        elif moved:  # it had been paused, so that it could move
+            self._reach().command(robot, "resume")
 
     # What learners do: the supervisor's listener.
 
@@ -336,6 +352,7 @@ class Experiments:
     async def _start(self, experiment: Experiment) -> None:
         await self._launch(experiment)
         self._command_robots(experiment.id, "resume")
+        self._end_episodes_elsewhere(experiment)
 
     async def _pause(self, experiment: Experiment) -> None:
         self._supervisor.pause(experiment.id)
@@ -378,6 +395,24 @@ class Experiments:
             if session.experiment == experiment:
                 fleet.command(session.robot, verb)
 
+    def _end_episodes_elsewhere(self, experiment: Experiment) -> None:
+        """Pause the robots that still act for an experiment that has ended, so that they move."""
+        for session in self._reach().sessions():
+            ended = self._known[session.experiment]
+            free = not experiment.robots or session.robot in experiment.robots
+            if free and ended is not experiment and ended.state not in LIVE:
+                self._reach().command(session.robot, "pause")
+
+    def _has_place(self, robot: str, previous: Experiment) -> bool:
+        observation, action = previous.observation_space, previous.action_space
+        assert observation is not None, previous.id
+        assert action is not None, previous.id
+        try:
+            place_for(self.all(), robot, observation, action)
+        except DreamfleetError:
+            return False
+        return True
+
     def _reach(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"
         return self._fleet
@@ -385,64 +420,13 @@ class Experiments:
     def _refuse_taken_robots(self, experiment: Experiment) -> None:
         for other in self.all():
             both = set(experiment.robots) & set(other.robots)
-            if other is not experiment and other.state in _LIVE and both:
+            if other is not experiment and other.state in LIVE and both:
                 names = ", ".join(sorted(both))
                 raise Conflict(f"experiment {other.id} has {names}; stop it first")
-
-    def _place_for(self, robot: str, observation: Json, action: Json) -> Experiment:
-        live = [e for e in self.all() if e.state in _LIVE]
-        named = [e for e in live if robot in e.robots]
-        places = named or [e for e in live if not e.robots]
-        for experiment in places:
-            if experiment.observation_space in (None, observation) and (
-                experiment.action_space in (None, action)
-            ):
-                return experiment
-        if not places:
-            raise Conflict("no running experiment has a place for this robot; start one")
-        _refuse_spaces(places[0], observation, action)
-        raise AssertionError("one of the spaces differs")
 
     def _note(self, kind: str, text: str, experiment: str | None, robot: str | None = None) -> None:
         now = self._clock.wall()
         self._writer.put(Event(experiment=experiment, robot=robot, kind=kind, text=text, time=now))
-
-
-def write_description(directory: Path, experiment: Experiment) -> None:
-    """Write `experiment.json`, which tells the learner all it needs, in one step."""
-    directory.mkdir(parents=True, exist_ok=True)
-    half = directory / "experiment.json.part"
-    with half.open("w") as file:
-        described = {name: getattr(experiment, name) for name in _DESCRIBED}
-        json.dump(described | experiment.settings, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(directory / "experiment.json")
-
-
-def _rows_in(replay: Path) -> int | None:
-    """Rows in a replay store, None where it cannot be read.
-
-    The database hears of rows after the store has them, so a killed server leaves it behind.
-    """
-    try:
-        store = ReplayStore(replay, readonly=True)
-    except ReplayError:
-        return None
-    try:
-        return store.rows
-    finally:
-        store.close()
-
-
-def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:
-    for where, ours, theirs in (
-        ("observation_space", experiment.observation_space, observation),
-        ("action_space", experiment.action_space, action),
-    ):
-        if ours != theirs:
-            expected = f"the spaces of experiment {experiment.id}: {json.dumps(ours)[:400]}"
-            raise SchemaError(where, expected, json.dumps(theirs)[:400])
 
 
 def _metrics(experiment: str, event: Json) -> list[Metric]:

@@ -47,6 +47,10 @@ class Fleet(Protocol):
         """Send a command to a connected robot; returns its id. Raises NotFound."""
         ...
 
+    def let_go(self, robot: str) -> None:
+        """End the robot's session, if it has one: it says hello again, and may join elsewhere."""
+        ...
+
     def sessions(self) -> Sequence[Session]:
         """The connected robots."""
         ...

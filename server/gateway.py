@@ -76,6 +76,10 @@ class Directory(Protocol):
         """Id of the experiment that the robot joins. Raises DreamfleetError to refuse it."""
         ...
 
+    def joined(self, robot: str, experiment: str) -> None:
+        """The robot has been welcomed, and can be given commands."""
+        ...
+
     def stored(self, robot: str, experiment: str, chunk: Chunk) -> None:
         """New rows are durable: the chunk without what was stored before."""
         ...
@@ -194,6 +198,12 @@ class Gateway:
         command = self._orders.add(robot, verb)
         self._send(session.peer, command)
         return command.id
+
+    def let_go(self, robot: str) -> None:
+        """End the robot's session, if it has one: it says hello again, and may join elsewhere."""
+        session = self._sessions.of_robot(robot)
+        if session is not None:
+            self._sessions.forget(session.peer)
 
     def order(self, number: int) -> Order:
         """What became of a command. Raises NotFound."""
@@ -327,6 +337,7 @@ class Gateway:
             self._send_frames(peer, self._offers[experiment])
         for command in self._orders.pending(hello.robot):
             self._send(peer, command)
+        self._directory.joined(hello.robot, experiment)
 
     def _upload(self, session: Session, upload: Upload) -> None:
         if upload.epoch != session.epoch:

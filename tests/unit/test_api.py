@@ -65,6 +65,9 @@ class FakeFleet:
         self.commands.append((robot, verb))
         return len(self.commands)
 
+    def let_go(self, robot):
+        self.connected.pop(robot, None)
+
     def sessions(self):
         return list(self.connected.values())
 
@@ -496,3 +499,45 @@ def test_a_policy_that_cannot_travel_is_not_kept(tmp_path):
         assert await asyncio.to_thread(storage.latest_policy, experiment) is None
 
     in_house(tmp_path, scenario)
+
+
+def beat(safety, backlog=0):
+    return Heartbeat(1, 2, safety, "", backlog, 19.9, 0, 4)
+
+
+def test_robots_of_an_ended_experiment_move_to_the_next_once_they_have_delivered(tmp_path):
+    async def act(house):
+        old, new = await house.create(), await house.create()
+        await house.ask("POST", f"/experiments/{old}/start")
+        house.join()
+        await house.ask("POST", f"/experiments/{old}/stop")
+        house.experiments.heartbeat("ball-1", old, beat("stop"))
+        assert "ball-1" in house.fleet.connected  # there is no place for it
+        house.fleet.commands.clear()
+        await house.ask("POST", f"/experiments/{new}/start")
+        assert house.fleet.commands == [("ball-1", "pause")]
+        for moving in (beat("fresh"), beat("stop", backlog=1)):
+            house.experiments.heartbeat("ball-1", old, moving)
+            assert "ball-1" in house.fleet.connected
+        house.experiments.heartbeat("ball-1", old, beat("stop"))
+        assert "ball-1" not in house.fleet.connected
+        assert house.join() == new
+        house.experiments.joined("ball-1", new)
+        assert house.fleet.commands[-1] == ("ball-1", "resume")
+        house.fleet.commands.clear()
+        house.experiments.joined("ball-1", new)  # later, an operator's pause stays
+        assert house.fleet.commands == []
+
+    in_house(tmp_path, act)
+
+
+def test_a_robot_that_joins_a_paused_experiment_is_paused(tmp_path):
+    async def act(house):
+        made = await house.create()
+        for verb in ("start", "pause"):
+            await house.ask("POST", f"/experiments/{made}/{verb}")
+        house.join()
+        house.experiments.joined("ball-1", made)
+        assert house.fleet.commands == [("ball-1", "pause")]
+
+    in_house(tmp_path, act)

@@ -83,6 +83,9 @@ class Ledger:
             raise Conflict("no experiment has a place")
         return "exp"
 
+    def joined(self, robot: str, experiment: str) -> None:
+        self.calls.append(("joined", robot))
+
     def stored(self, robot: str, experiment: str, chunk: Chunk) -> None:
         self.calls.append(("stored", robot, chunk.first_seq, chunk.rows))
 
@@ -184,9 +187,12 @@ def test_rows_are_durable_when_they_are_acknowledged(serve):
         assert await robot.ask(upload(0, 5)) == Ack("boot-0", 5)
         assert await robot.ask(upload(9, 12)) == Ack("boot-0", 5)
         assert await robot.ask(upload(3, 8)) == Ack("boot-0", 8)
-        assert ledger.calls == [("stored", "ball-1", 0, 5), ("stored", "ball-1", 5, 3)]
+        assert [call for call in ledger.calls if call[0] == "stored"] == [
+            ("stored", "ball-1", 0, 5),
+            ("stored", "ball-1", 5, 3),
+        ]
         assert await connect("ball-1").hello(first_seq=8, next_seq=8) == Welcome(
-            "ball-1", "exp", 8, 0.5
+            "ball-1", "exp", 8, HEARTBEAT_S
         )
         assert gateway.store("exp").verify().problems == ()
 
@@ -279,7 +285,8 @@ def test_heartbeats_events_and_reports_reach_the_directory(serve):
         await robot.socket.send_multipart(encode(report))
         await robot.socket.send_multipart(encode(event))
         assert await robot.ask(BEAT) == Pulse(7, "running")
-        assert ledger.calls == [("ball-1", m) for m in (report, event, BEAT)]
+        said = [("ball-1", message) for message in (report, event, BEAT)]
+        assert ledger.calls == [("joined", "ball-1"), *said]
         await robot.ask(upload(0, 5))
         (info,) = gateway.sessions()
         assert (info.robot, info.experiment, info.age, info.rows) == ("ball-1", "exp", 0, 5)

@@ -276,7 +276,7 @@ def test_a_server_of_another_mind_ends_uploads_with_a_reason(
     assert setup.spool.backlog == 3
 
 
-def test_fatal_refusals_are_not_repeated(setup: Setup) -> None:
+def test_fatal_refusals_are_not_repeated_soon(setup: Setup) -> None:
     link = setup.link(setup.server.bind())
     setup.server.want(Hello)
     setup.server.send(Rejected("Hello", "action_space", "box", "discrete", True))
@@ -531,3 +531,39 @@ def test_a_stop_is_obeyed_before_the_welcome(setup: Setup) -> None:
     for command in (Command(1, "release"), Command(2, "stop")):
         setup.server.send(command)
     until(lambda: setup.commands == [Command(2, "stop")])
+
+
+REFUSED = Rejected("Hello", "first_seq", "0 to 0, or a new epoch", "2", True)
+
+
+def test_a_robot_that_has_delivered_begins_a_new_epoch_for_another_experiment(
+    setup: Setup,
+) -> None:
+    setup.spool.append(0, row(0, last=True))
+    setup.spool.ack(1)
+    link = setup.link(setup.server.bind())
+    old = setup.server.want(Hello)
+    assert (old.first_seq, old.next_seq) == (1, 1)
+    setup.server.send(REFUSED)
+    hello = setup.server.want(Hello)
+    while hello.epoch == old.epoch:  # said before the refusal came
+        hello = setup.server.want(Hello)
+    assert (hello.first_seq, hello.next_seq) == (0, 0)
+    setup.server.send(Welcome("ball", "x2", 0, 0.1))
+    setup.spool.append(1, row(1, last=True))
+    upload = setup.server.want(Upload)
+    assert (upload.epoch, upload.episode, upload.first_seq) == (hello.epoch, 1, 0)
+    assert link.error == ""
+
+
+def test_rows_of_another_experiment_are_kept_and_the_link_says_what_to_do(setup: Setup) -> None:
+    for value in range(3):
+        setup.spool.append(0, row(value, last=value == 2))
+    setup.spool.ack(1)
+    epoch = setup.spool.epoch
+    link = setup.link(setup.server.bind())
+    setup.server.want(Hello)
+    setup.server.send(REFUSED)
+    until(lambda: "move the spool" in link.error)
+    assert link.error.startswith("2 rows belong to an experiment")
+    assert (setup.spool.epoch, setup.spool.backlog) == (epoch, 2)

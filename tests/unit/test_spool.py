@@ -379,3 +379,53 @@ def test_the_state_file_is_readable(tmp_path: Path) -> None:
     queue.close()
     state = json.loads((tmp_path / "state.json").read_text())
     assert state == {"epoch": queue.epoch, "acked": 3, "next_episode": 3, "format": 1}
+
+
+def test_a_new_epoch_begins_when_all_is_delivered_and_no_episode_runs(tmp_path: Path) -> None:
+    queue = Spool(tmp_path)
+    fill(queue, 3, 2)
+    assert not queue.begin_epoch()
+    queue.ack(2)
+    assert not queue.begin_epoch()  # the episode goes on
+    queue.append(3, row(2, last=True))
+    assert not queue.begin_epoch()
+    queue.ack(3)
+    old = queue.epoch
+    assert queue.begin_epoch()
+    assert queue.epoch != old
+    assert (queue.first_unacked, queue.next_seq, queue.next_episode) == (0, 0, 4)
+    fill(queue, 4, 2)
+    assert values(queue) == [0, 1]
+    queue.close()
+    again = Spool(tmp_path)
+    assert values(again) == [0, 1]
+    assert again.next_episode == 5
+    again.close()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_crash_while_a_new_epoch_begins_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    queue = Spool(tmp_path)
+    queue.append(0, row(0, last=True))
+    queue.ack(1)
+    states: list[Any] = []
+    write = spool.write_state
+
+    def crash(directory: Path, state: Any) -> None:
+        if len(states) == failing:
+            raise OSError("killed")
+        states.append(state)
+        write(directory, state)
+
+    monkeypatch.setattr(spool, "write_state", crash)
+    with pytest.raises(SpoolError):
+        queue.begin_epoch()
+    monkeypatch.undo()
+    os.close(queue._lock)
+    again = Spool(tmp_path)
+    again.append(again.next_episode, row(7, last=True))
+    assert values(again)[-1] == 7
+    assert not list(tmp_path.glob("damaged-*"))
+    again.close()
