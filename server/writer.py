@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robot_client.schema import Chunk
+from server.errors import ReplayError
 from server.replay.store import Outcome, ReplayStore
 
 log = logging.getLogger(__name__)
@@ -103,10 +104,16 @@ class ChunkWriter:
             outcomes = self._store_of(batch[0].experiment).commit(
                 [(d.robot, d.chunk) for d in batch]
             )
-        except Exception as error:  # whatever fails, the thread must live to try again
-            self.problem = str(error) or type(error).__name__
+        except ReplayError as error:
+            self.problem = str(error)
             log.exception("%d chunks of %s were not stored", len(batch), batch[0].experiment)
             self._stopping.wait(RETRY_S)  # a full disk does not get better by hurrying
+            return []
+        except Exception as error:  # whatever fails, the thread must live to try again
+            if len(batch) > 1:  # one of them spoils it: the others must not wait for it
+                return [result for delivery in batch for result in self._commit([delivery])]
+            self.problem = f"{batch[0].robot}: {error or type(error).__name__}"
+            log.exception("a chunk of %s was not stored", batch[0].robot)
             return []
         self.problem = ""
         return list(zip(batch, outcomes, strict=True))
