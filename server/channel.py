@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import IO, Any
 
+from robot_client.clock import Clock
+
 
 class Channel:
     """Takes commands from stdin and says events on stdout.
@@ -20,6 +22,8 @@ class Channel:
     def __init__(self, commands: IO[str], events: IO[str]) -> None:
         self._events = events
         self._lock = threading.Lock()
+        self._parent_gone = threading.Event()
+        self._gone_since: float | None = None
         self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(commands,), name="commands", daemon=True).start()
 
@@ -39,6 +43,14 @@ class Channel:
             except BrokenPipeError:
                 self._queue.put("stop")
 
+    def orphaned_s(self, clock: Clock) -> float:
+        """For how many seconds the parent has been seen to be gone; 0 while it is there."""
+        if not self._parent_gone.is_set():
+            return 0.0
+        if self._gone_since is None:
+            self._gone_since = clock.monotonic()
+        return clock.monotonic() - self._gone_since
+
     def command(self) -> str | None:
         """The next command, if one has come."""
         try:
@@ -52,4 +64,5 @@ class Channel:
                 self._queue.put(str(json.loads(line)["do"]))
             except (ValueError, KeyError, TypeError):
                 self.say("log", text=f"not a command: {line[:80]!r}")
+        self._parent_gone.set()
         self._queue.put("stop")

@@ -45,6 +45,7 @@ from server.training import (
 _BEAT_S = 0.4
 _WAIT_S = 0.1  # longest wait for a batch before commands are looked at again
 _METRICS_S = 1.0
+_ORPHAN_S = 60.0  # for a last checkpoint, once the parent is gone
 
 
 class Learner:
@@ -133,6 +134,8 @@ class Learner:
     def _beat(self) -> None:
         """Say, for as long as the process lives, that it does, and how long an update has taken."""
         while True:
+            if self._channel.orphaned_s(self._clock) > _ORPHAN_S:
+                os._exit(1)  # stuck: it would keep its lock, and its successor waiting, for ever
             busy = self._clock.monotonic() - self._turned
             self._channel.say("heartbeat", updates=self._updates, busy_s=round(busy, 1))
             self._clock.sleep_until(self._clock.monotonic() + _BEAT_S)

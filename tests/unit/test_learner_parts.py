@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from robot_client.clock import ManualClock
 from server.channel import Channel
 from server.job import Job
 from server.pictures import picture
@@ -95,3 +97,18 @@ def test_a_job_builds_its_agent_from_plain_json(tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_text(json.dumps(job | {"train_ration": 3}))
     with pytest.raises(ValueError, match="train_ration"):
         Job.read(tmp_path)
+
+
+def test_the_channel_knows_for_how_long_its_parent_has_been_gone():
+    clock = ManualClock()
+    parent, end = os.pipe()
+    with os.fdopen(parent) as commands:
+        channel = Channel(commands, io.StringIO())
+        clock.advance(100)
+        assert channel.orphaned_s(clock) == 0
+        os.close(end)
+        while channel.command() != "stop":
+            threading.Event().wait(0.005)
+        assert channel.orphaned_s(clock) == 0
+        clock.advance(61)
+        assert channel.orphaned_s(clock) == 61
