@@ -51,10 +51,11 @@ class _Partial:
 
 
 class Fetch:
-    """Downloads what is missing of the policy that was offered last.
+    """Downloads what is missing of an offered policy, and then of the one offered last meanwhile.
 
-    Parts that have come are kept when the connection breaks, and when a newer offer still needs
-    the same blob.
+    What has been begun is finished first: on a slow line, where offers come faster than blobs, no
+    policy would ever arrive. Parts that have come are kept when the connection breaks, and when
+    the next offer needs the same blob.
 
     Args:
         inbox: takes the blobs and, at the end, the policy.
@@ -64,16 +65,21 @@ class Fetch:
         self._inbox = inbox
         self._partial: dict[str, _Partial] = {}
         self.manifest: Manifest | None = None
+        self._next: Manifest | None = None  # offered while another was under way
 
     def offer(self, manifest: Manifest) -> None:
-        """Go for this policy, in place of any other.
+        """Go for this policy, in place of any other that has not been begun.
 
         Raises:
             BundleError: it is refused, or larger than a blob may be.
         """
         if manifest == self.manifest:
             return
-        self.manifest = None
+        begun = self.manifest
+        if begun is not None and begun.experiment == manifest.experiment and self._begun():
+            self._next = manifest
+            return
+        self.manifest = self._next = None
         missing = dict(self._inbox.offered(manifest))
         for digest, size in missing.items():
             if not 1 <= size <= MAX_BLOB_BYTES:
@@ -88,6 +94,17 @@ class Fetch:
         }
         self.manifest = manifest
         self._finish()
+
+    def _begun(self) -> bool:
+        return any(
+            len(p.todo) + len(p.asked) < -(-len(p.data) // PART_BYTES)
+            for p in self._partial.values()
+        )
+
+    def offer_next(self) -> None:
+        """Go for what was offered meanwhile, once nothing is under way. Raises BundleError."""
+        if self.manifest is None and self._next is not None:
+            self.offer(self._next)
 
     def resume(self) -> None:
         """The connection is new: ask again for what was under way."""

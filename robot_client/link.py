@@ -201,8 +201,7 @@ class Link:
             self._say_heartbeat(now)
             self._flush_outbox()
             self._upload(now)
-            for request in self._fetch.requests(now):
-                self._put(request)
+            self._fetch_policy(now)
 
     def _put(self, message: Message) -> bool:
         """Hand a message to the socket; false when there is no connection or no room."""
@@ -368,6 +367,14 @@ class Link:
                 self._fetch.offer(manifest)
         except BundleError as error:
             self._report_refusal(manifest, str(error))
+
+    def _fetch_policy(self, now: float) -> None:
+        try:
+            self._fetch.offer_next()
+        except BundleError as error:
+            self._report_refusal(None, str(error))
+        for request in self._fetch.requests(now):
+            self._put(request)
 
     def _refuse_policy(self, why: str) -> None:
         manifest = self._fetch.manifest

@@ -380,7 +380,7 @@ def part_of(blob: bytes, request: BlobRequest) -> BlobPart:
     return BlobPart(request.sha256, request.offset, len(blob), {"data": data})
 
 
-def test_a_newer_offer_takes_over_the_parts_it_needs() -> None:
+def test_what_has_been_begun_is_finished_before_the_newest_offer() -> None:
     inbox = Inbox()
     fetch = Fetch(inbox)
     fetch.offer(manifest(1))
@@ -389,12 +389,25 @@ def test_a_newer_offer_takes_over_the_parts_it_needs() -> None:
     for request in first:
         fetch.part(part_of(BLOBS[request.sha256], request))
     fetch.offer(manifest(2))
+    fetch.offer(manifest(3))  # on a slow line they come faster than blobs
     rest = [r for now in range(2) for r in fetch.requests(float(now))]
     assert len(rest) == 3
     for request in rest:
         fetch.part(part_of(BLOBS[request.sha256], request))
-    assert inbox.versions == [2]
+    assert inbox.versions == [1]
+    fetch.offer_next()
+    fetch.offer_next()
+    assert inbox.versions == [1, 3]
     assert inbox.blobs == BLOBS
+
+
+def test_an_offer_of_which_nothing_has_come_makes_way() -> None:
+    inbox = Inbox()
+    fetch = Fetch(inbox)
+    fetch.offer(manifest(1, b"old weights"))
+    list(fetch.requests(0.0))
+    fetch.offer(manifest(2))
+    assert fetch.manifest == manifest(2)
 
 
 def test_parts_without_an_answer_are_asked_for_again() -> None:
