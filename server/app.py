@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from server.api import agents, experiments, health, metrics, robots
 from server.api.errors import install_error_handlers
+from server.api.origin import refuse_other_pages
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
@@ -24,7 +25,7 @@ PAGE = Path(__file__).parent / "page"
 
 def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
-    app = FastAPI(title="Dreamfleet")
+    app = FastAPI(title="Dreamfleet", dependencies=[Depends(refuse_other_pages)])
     app.state.service = service
     install_error_handlers(app)
     for module in (health, agents, experiments, robots, metrics):

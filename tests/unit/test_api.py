@@ -541,3 +541,17 @@ def test_a_robot_that_joins_a_paused_experiment_is_paused(tmp_path):
         assert house.fleet.commands == [("ball-1", "pause")]
 
     in_house(tmp_path, act)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://evil.example", 403), ("null", 403), ("http://localhost:8000", 404), (None, 404)],
+)
+def test_a_web_page_from_elsewhere_steers_no_robot(tmp_path, origin, status):
+    async def act(house):
+        headers = {"Origin": origin} if origin else {}
+        answer = await house.http.post("/robots/ball-1/release", headers=headers)
+        assert answer.status_code == status
+        assert (await house.http.get("/robots", headers=headers)).status_code == 200
+
+    in_house(tmp_path, act)
