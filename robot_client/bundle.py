@@ -120,6 +120,10 @@ class Manifest:
         """As plain JSON types, with the format number."""
         return json.loads(json.dumps({"format": FORMAT, **asdict(self)}))  # type: ignore[no-any-return]
 
+    def same_build(self, other: Manifest) -> bool:
+        """Whether recurrent state can go over from one version to the other."""
+        return self.graphs == other.graphs and self.signature == other.signature
+
     @staticmethod
     def from_json(data: Any) -> Manifest:
         """Inverse of `to_json`. Raises BundleError saying which field is wrong."""

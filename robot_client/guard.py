@@ -55,8 +55,11 @@ class GuardedRobot:
         )
 
     def stop(self) -> None:
-        """Go to a safe state."""
-        self._quietly("stop", self._robot.stop)
+        """Go to a safe state. A signal does not break it off: it is asked for again."""
+        try:
+            self._quietly("stop", self._robot.stop)
+        except KeyboardInterrupt:
+            self._quietly("stop", self._robot.stop)
 
     def close(self) -> None:
         """Release the device."""

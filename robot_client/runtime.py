@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.bundle import Manifest
 from robot_client.clock import Clock, SystemClock
 from robot_client.commands import Operator
 from robot_client.errors import BundleError, RobotError, SafetyStop, SpoolFull
@@ -155,10 +154,7 @@ class Runtime:
             while not self._finished():
                 self._attempt()
         finally:
-            try:
-                self._robot.stop()
-            except KeyboardInterrupt:  # a further signal must not break the stop off
-                self._robot.stop()
+            self._robot.stop()
             self._watchdog.close()
             self._robot.close()
         return self.summary()
@@ -303,7 +299,7 @@ class Runtime:
         if self._policy and self._policy.manifest.experiment != found.manifest.experiment:
             self._next_policy = found
             return
-        if self._policy is None or not _same_build(self._policy.manifest, found.manifest):
+        if self._policy is None or not self._policy.manifest.same_build(found.manifest):
             self._carry = None
         self._policy, self._swapped_at = found, self._clock.monotonic()
         self._blank_extras = found.blank_extras()
@@ -449,8 +445,3 @@ class Runtime:
 
     def _version(self) -> int:
         return self._policy.manifest.version if self._policy else NO_POLICY
-
-
-def _same_build(old: Manifest, new: Manifest) -> bool:
-    """Whether recurrent state can go over from one version to the other."""
-    return old.graphs == new.graphs and old.signature == new.signature
