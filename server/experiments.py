@@ -27,10 +27,10 @@ from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
 from server.episodes import EpisodeBook
-from server.errors import Conflict, NotFound, ReplayError
+from server.errors import Conflict, NotFound
 from server.fleet import Fleet
 from server.job import LearnerSettings
-from server.replay.store import ReplayStore
+from server.recovery import newest_manifest, rows_in
 from server.settings import Settings
 from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
@@ -113,8 +113,7 @@ class Experiments:
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
         for experiment in await asyncio.to_thread(self._storage.experiments):
-            replay = self._settings.experiment_dir(experiment.id) / "replay"
-            stored = await asyncio.to_thread(_rows_in, replay)
+            stored = await asyncio.to_thread(rows_in, self._home(experiment))
             experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
             self._latest[experiment.id] = await asyncio.to_thread(
@@ -126,7 +125,10 @@ class Experiments:
         self._fleet = fleet
         for experiment in self.all():
             policy = await asyncio.to_thread(self._storage.latest_policy, experiment.id)
-            if policy is not None:
+            manifest = await asyncio.to_thread(newest_manifest, self._home(experiment))
+            if manifest and (policy is None or policy.version < manifest["version"]):
+                self._offer(experiment.id, manifest["version"], manifest)
+            elif policy is not None:
                 self._versions[experiment.id] = policy.version
                 fleet.publish(experiment.id, policy.manifest)
             if experiment.state == "running":
@@ -303,24 +305,26 @@ class Experiments:
                 self._writer.put(*rows)
                 self._latest.setdefault(experiment, {}).update({m.name: m.value for m in rows})
             case "policy":
-                version, manifest = int(event["version"]), dict(event["manifest"])
-                updates = int(manifest.get("updates", 0))
-                self._versions[experiment] = version
-                self._writer.put(
-                    Policy(
-                        experiment=experiment,
-                        version=version,
-                        updates=updates,
-                        manifest=manifest,
-                        created_at=now,
-                    )
-                )
-                self._reach().publish(experiment, manifest)
+                self._offer(experiment, int(event["version"]), dict(event["manifest"]))
             case "damaged":
                 self._note("checkpoint_damaged", str(event["text"]), experiment)
             case "report":
                 name, path = str(event["name"]), str(event["path"])
                 self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
+
+    def _offer(self, experiment: str, version: int, manifest: Json) -> None:
+        """Hand a new policy to the robots, and remember it."""
+        self._versions[experiment] = version
+        self._writer.put(
+            Policy(
+                experiment=experiment,
+                version=version,
+                updates=int(manifest.get("updates", 0)),
+                manifest=manifest,
+                created_at=self._clock.wall(),
+            )
+        )
+        self._reach().publish(experiment, manifest)
 
     async def _start(self, experiment: Experiment) -> None:
         await self._launch(experiment)
@@ -348,9 +352,12 @@ class Experiments:
         """Start the learner, if the spaces are known: else the first robot's hello does."""
         if experiment.observation_space is None:
             return
-        directory = self._settings.experiment_dir(experiment.id)
+        directory = self._home(experiment)
         await asyncio.to_thread(write_description, directory, experiment)
         self._supervisor.start(experiment.id, directory)
+
+    def _home(self, experiment: Experiment) -> Path:
+        return self._settings.experiment_dir(experiment.id)
 
     def _know(self, experiment: Experiment) -> None:
         self._known[experiment.id] = experiment
@@ -407,21 +414,6 @@ def write_description(directory: Path, experiment: Experiment) -> None:
         file.flush()
         os.fsync(file.fileno())
     half.replace(directory / "experiment.json")
-
-
-def _rows_in(replay: Path) -> int | None:
-    """Rows in a replay store, None where it cannot be read.
-
-    The database hears of rows after the store has them, so a killed server leaves it behind.
-    """
-    try:
-        store = ReplayStore(replay, readonly=True)
-    except ReplayError:
-        return None
-    try:
-        return store.rows
-    finally:
-        store.close()
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:
