@@ -20,7 +20,7 @@ class AgentCatalog:
         self._listing: asyncio.Task[list[Json]] | None = None
 
     async def agents(self) -> list[Json]:
-        """Every agent: name, doc, schema (JSON schema of its config) and error (why it has none).
+        """Every agent: name, doc, presets, schema (of its config) and error (why it has none).
 
         The answer is kept. Raises ServerError.
         """
@@ -33,9 +33,9 @@ class AgentCatalog:
         if self._listing is None:
             self._listing = asyncio.create_task(_list_agents())
 
-    async def check(self, agent: str, config: Json) -> Json:
+    async def check(self, agent: str, preset: str | None, config: Json) -> Json:
         """The config with all defaults filled in. Raises Invalid on the first wrong field."""
-        answer = await _ask("validate", {"agent": agent, "config": config})
+        answer = await _ask("validate", {"agent": agent, "preset": preset, "config": config})
         for problem in answer["problems"]:
             raise Invalid(problem["field"], problem["expected"], problem["got"])
         found: Json = answer["config"]

@@ -1,7 +1,8 @@
 """Prints what agents there are, or checks a configuration.
 
 `python -m server.catalog list|validate` is a process of its own, because agents load torch and the
-server must not. `validate` reads `{"agent": name, "config": {...}}` from stdin.
+server must not. `validate` reads `{"agent": name, "preset": name or null, "config": {...}}` from
+stdin.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,18 +19,21 @@ from robot_client.schema import Json
 
 
 def list_agents() -> Json:
-    """`{"agents": [{"name", "doc", "schema", "error"}]}`; one that cannot be loaded says why."""
+    """`{"agents": [{"name", "doc", "presets", "schema", "error"}]}`; one without a schema says why."""
     return {"agents": [_describe(name) for name in sorted(AGENTS)]}
 
 
-def validate(agent: str, config: Any) -> Json:
+def validate(agent: str, preset: str | None, config: Json) -> Json:
     """`{"config": filled in, "problems": [{"field", "expected", "got"}]}`."""
     try:
         config_type = agent_class(agent).config_type
     except UnknownAgent as error:
         return {"config": None, "problems": [_problem("agent", str(error), agent)]}
+    if preset is not None and preset not in config_type.presets:
+        expected = f"one of {sorted(config_type.presets)}, or none"
+        return {"config": None, "problems": [_problem("preset", expected, preset)]}
     try:
-        filled = config_type.model_validate(config)
+        filled = config_type.model_validate({**config_type.presets.get(preset or "", {}), **config})
     except ValidationError as error:
         problems = [
             _problem(".".join(("config", *map(str, e["loc"]))), e["msg"], repr(e["input"])[:200])
@@ -44,9 +47,14 @@ def _describe(name: str) -> Json:
     try:
         found = agent_class(name)
     except ImportError as error:
-        return {"name": name, "doc": "", "schema": None, "error": str(error)}
-    schema = found.config_type.model_json_schema()
-    return {"name": name, "doc": inspect.getdoc(found) or "", "schema": schema, "error": None}
+        return {"name": name, "doc": "", "presets": [], "schema": None, "error": str(error)}
+    return {
+        "name": name,
+        "doc": inspect.getdoc(found) or "",
+        "presets": sorted(found.config_type.presets),
+        "schema": found.config_type.model_json_schema(),
+        "error": None,
+    }
 
 
 def _problem(field: str, expected: str, got: str) -> Json:
@@ -59,7 +67,7 @@ def main() -> None:
         answer = list_agents()
     elif sys.argv[1:] == ["validate"]:
         question = json.load(sys.stdin)
-        answer = validate(question["agent"], question["config"])
+        answer = validate(question["agent"], question["preset"], question["config"])
     else:
         raise SystemExit("usage: python -m server.catalog list|validate")
     json.dump(answer, sys.stdout)

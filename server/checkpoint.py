@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -24,6 +24,15 @@ _DONE = "done"
 
 class CheckpointError(ServerError):
     """A checkpoint is damaged."""
+
+
+class Restored(NamedTuple):
+    """A checkpoint that was found whole, and why newer ones were passed over."""
+
+    number: int
+    tensors: dict[str, torch.Tensor]
+    state: dict[str, Any]
+    damaged: list[str]
 
 
 class Checkpoints:
@@ -67,13 +76,45 @@ class Checkpoints:
         return sorted(int(p.parent.name) for p in self._directory.glob(f"[0-9]*/{_DONE}"))
 
     def load(self, number: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Tensors and state of checkpoint `number`. Raises CheckpointError when they disagree."""
+        """Tensors and state of checkpoint `number`. Raises CheckpointError when it is damaged."""
         folder = self._directory / f"{number:012d}"
-        body = json.loads((folder / "state.json").read_bytes())
-        blob = (folder / "tensors.safetensors").read_bytes()
-        if sha256(blob) != body["sha256"]:
-            raise CheckpointError(f"{folder}: the tensors are not those that were saved")
-        return safetensors.torch.load(blob), body["state"]
+        try:
+            body = json.loads((folder / "state.json").read_bytes())
+            blob = (folder / "tensors.safetensors").read_bytes()
+            digest, state = body["sha256"], body["state"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"checkpoint {folder}: {error!r}") from error
+        if sha256(blob) != digest:
+            raise CheckpointError(f"checkpoint {folder}: the tensors are not those that were saved")
+        return safetensors.torch.load(blob), state
+
+    def load_newest(self) -> Restored | None:
+        """The newest checkpoint that is whole; None when there has never been one.
+
+        Newer ones that are damaged are set aside as damaged-NUMBER, so that they are neither tried
+        nor counted again.
+
+        Raises:
+            CheckpointError: all are damaged; none is set aside, for a person to decide.
+        """
+        damaged: dict[int, CheckpointError] = {}
+        for number in reversed(self.numbers()):
+            try:
+                tensors, state = self.load(number)
+            except CheckpointError as error:
+                damaged[number] = error
+                continue
+            for bad in damaged:
+                self._set_aside(bad)
+            return Restored(number, tensors, state, [str(error) for error in damaged.values()])
+        if damaged:
+            raise next(iter(damaged.values()))
+        return None
+
+    def _set_aside(self, number: int) -> None:
+        aside = self._directory / f"damaged-{number:012d}"
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(self._directory / f"{number:012d}", aside)
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -46,9 +46,12 @@ def serve(
     port: Annotated[int, typer.Option(help="Its port; 0 finds a free one.")] = 8000,
     gateway: Annotated[str, typer.Option(help="Where robots connect.")] = DEFAULT_GATEWAY,
     database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite if none.")] = None,
+    learner_silence: Annotated[
+        float, typer.Option(min=1, help="Seconds without a word until a learner is replaced.")
+    ] = Settings.learner_silence_s,
 ) -> None:
     """Run the server until Ctrl-C; what is running then goes on at the next start."""
-    asyncio.run(_serve(Settings(data, host, port, gateway, database)))
+    asyncio.run(_serve(Settings(data, host, port, gateway, database, learner_silence)))
 
 
 @app.command()
@@ -105,6 +108,7 @@ def create(
     agent: Annotated[str, typer.Option(help="The algorithm.")] = "dreamer",
     config: Annotated[str, typer.Option(help="Its settings, as a JSON object.")] = "{}",
     robot: Annotated[list[str] | None, typer.Option(help="May join; repeatable.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Named settings to begin with.")] = None,
     train_ratio: Annotated[float | None, typer.Option(help="Rows replayed per row stored.")] = None,
     min_rows: Annotated[int | None, typer.Option(help="Rows before learning begins.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the learner's randomness.")] = 0,
@@ -118,7 +122,7 @@ def create(
     except ValueError as error:
         raise typer.BadParameter(f"--config is not JSON: {error}") from error
     new = {"name": name, "agent": agent, "config": settings, "robots": robot or [], "seed": seed}
-    limits = {"train_ratio": train_ratio, "min_rows": min_rows}
+    limits = {"preset": preset, "train_ratio": train_ratio, "min_rows": min_rows}
     new |= {key: value for key, value in limits.items() if value is not None}
     made = _ask(server, "POST", "/experiments", new)
     if start:

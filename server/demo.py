@@ -27,9 +27,10 @@ MEAN_OF = 10  # episodes
 LOOK_S = 0.5
 ROBOT_PATIENCE_S = 15.0
 
-# What makes each agent learn within minutes on two cores.
-AGENT_CONFIGS: dict[str, dict[str, Any]] = {"dreamer": {"size": "tiny"}}
-TRAIN_RATIO = 32.0
+# What shows most of each robot, and what of that the agent should see.
+ROBOT_OPTIONS: dict[str, dict[str, Any]] = {"ball": {"observe": "both"}}
+AGENT_CONFIGS: dict[tuple[str, str], dict[str, Any]] = {("dreamer", "ball"): {"keys": "vector"}}
+TRAIN_RATIO = 64.0
 MIN_ROWS = 500
 
 
@@ -151,12 +152,13 @@ class _Progress:
             self._learning_since = self._clock.monotonic()
         if learner.reason != self._complaint:
             self._complaint = learner.reason
-            self._console.print(f"[red]learner {learner.state}:[/red] {learner.reason}")
+            text = f"[red]learner {learner.state}:[/red] {learner.reason}"
+            self._console.print(text, soft_wrap=True)
         since = self._episodes[-1].ended_at if self._episodes else 0.0
         fresh = await asyncio.to_thread(self._service.storage.episodes, self._experiment.id, since)
         for episode in fresh:
             self._episodes.append(episode)
-            self._console.print(self._line(episode), highlight=False)
+            self._console.print(self._line(episode), highlight=False, soft_wrap=True)
 
     def _line(self, episode: Episode) -> str:
         policy = "random" if episode.policy_last < 0 else f"policy {episode.policy_last}"
@@ -180,12 +182,19 @@ async def _begin(service: Service, demo: Demo) -> Experiment:
     new = NewExperiment(
         name=f"demo {demo.robot}",
         agent=demo.agent,
-        config=AGENT_CONFIGS.get(demo.agent, {}),
+        preset="laptop" if "laptop" in await _presets(service, demo.agent) else None,
+        config=AGENT_CONFIGS.get((demo.agent, demo.robot), {}),
         train_ratio=TRAIN_RATIO,
         min_rows=MIN_ROWS,
     )
     made = await service.experiments.create(new)
     return await service.experiments.change(made.id, "start")
+
+
+async def _presets(service: Service, agent: str) -> list[str]:
+    """Named settings of an agent; none if there is no such agent."""
+    found = [a["presets"] for a in await service.catalog.agents() if a["name"] == agent]
+    return found[0] if found else []
 
 
 @asynccontextmanager
@@ -196,6 +205,7 @@ async def _robot(demo: Demo, settings: Settings) -> AsyncIterator[asyncio.subpro
         robot = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "robot_client.cli", "run", demo.robot),
             *("--server", settings.gateway, "--name", demo.robot, "--speed", demo.speed),
+            *("--options", json.dumps(ROBOT_OPTIONS.get(demo.robot, {}))),
             *("--spool", str(home / "spool"), "--cache", str(home / "cache"), "--with-parent"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

@@ -18,7 +18,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from robot_client.clock import Clock, SystemClock
 from robot_client.errors import SchemaError
@@ -27,8 +27,10 @@ from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
 from server.episodes import EpisodeBook
-from server.errors import Conflict, NotFound
+from server.errors import Conflict, NotFound, ReplayError
 from server.fleet import Fleet
+from server.job import LearnerSettings
+from server.replay.store import ReplayStore
 from server.settings import Settings
 from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
@@ -45,36 +47,29 @@ _TRANSITIONS: dict[Verb, tuple[frozenset[str], State]] = {
     "stop": (frozenset({"created", "running", "paused", "failed"}), "stopped"),
 }
 _LIVE = ("running", "paused")
-_DESCRIBED = (
-    *("id", "agent", "config", "observation_space", "action_space"),
-    *("train_ratio", "min_rows", "seed"),
-)
+_DESCRIBED = ("id", "agent", "config", "observation_space", "action_space")
 
 
-class NewExperiment(BaseModel):
+class NewExperiment(LearnerSettings):
     """What it takes to create an experiment."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=80, description="What people call it.")
     agent: str = Field(description="Name of the algorithm; GET /api/v1/agents lists them.")
+    preset: str | None = Field(
+        default=None, description="Named settings of the agent, to begin with; none: its defaults."
+    )
     config: dict[str, Any] = Field(
-        default_factory=dict, description="The agent's settings; its JSON schema says which."
+        default_factory=dict, description="Further settings; the agent's JSON schema says which."
     )
     robots: tuple[str, ...] = Field(
         default=(), strict=False, description="Robots that may join; none: any robot that is free."
     )
-    train_ratio: float = Field(
-        default=32.0, gt=0, le=65536, description="Rows replayed for learning per row stored."
-    )
-    min_rows: int = Field(default=1000, ge=1, description="Rows stored before learning begins.")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the learner's randomness.")
 
 
 class ConfigChecker(Protocol):
     """Knows the agents."""
 
-    async def check(self, agent: str, config: Json) -> Json:
+    async def check(self, agent: str, preset: str | None, config: Json) -> Json:
         """The config with all defaults filled in. Raises Invalid on the first wrong field."""
         ...
 
@@ -105,6 +100,7 @@ class Experiments:
         self._writer = writer
         self._checker = checker
         self._clock = clock or SystemClock()
+        patience = patience or Patience(silence=settings.learner_silence_s)
         self._supervisor = Supervisor(self, command, patience, clock)
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
@@ -117,6 +113,9 @@ class Experiments:
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
         for experiment in await asyncio.to_thread(self._storage.experiments):
+            replay = self._settings.experiment_dir(experiment.id) / "replay"
+            stored = await asyncio.to_thread(_rows_in, replay)
+            experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
             self._latest[experiment.id] = await asyncio.to_thread(
                 self._storage.latest_metrics, experiment.id
@@ -143,11 +142,13 @@ class Experiments:
 
     async def create(self, new: NewExperiment) -> Experiment:
         """Create an experiment. Raises Invalid when its agent or config is wrong."""
-        config = await self._checker.check(new.agent, dict(new.config))
+        config = await self._checker.check(new.agent, new.preset, dict(new.config))
         now = self._clock.wall()
         experiment = Experiment(
-            **new.model_dump(exclude={"config", "robots"}),
             id=secrets.token_hex(4),
+            name=new.name,
+            agent=new.agent,
+            settings=new.model_dump(include=set(LearnerSettings.model_fields)),
             config=config,
             robots=list(new.robots),
             rows=0,
@@ -315,6 +316,8 @@ class Experiments:
                     )
                 )
                 self._reach().publish(experiment, manifest)
+            case "damaged":
+                self._note("checkpoint_damaged", str(event["text"]), experiment)
             case "report":
                 name, path = str(event["name"]), str(event["path"])
                 self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
@@ -399,10 +402,26 @@ def write_description(directory: Path, experiment: Experiment) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     half = directory / "experiment.json.part"
     with half.open("w") as file:
-        json.dump({name: getattr(experiment, name) for name in _DESCRIBED}, file, indent=1)
+        described = {name: getattr(experiment, name) for name in _DESCRIBED}
+        json.dump(described | experiment.settings, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     half.replace(directory / "experiment.json")
+
+
+def _rows_in(replay: Path) -> int | None:
+    """Rows in a replay store, None where it cannot be read.
+
+    The database hears of rows after the store has them, so a killed server leaves it behind.
+    """
+    try:
+        store = ReplayStore(replay, readonly=True)
+    except ReplayError:
+        return None
+    try:
+        return store.rows
+    finally:
+        store.close()
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch.utils.tensorboard import SummaryWriter
 
+from agents.errors import UnknownAgent, UnsupportedSpace
 from robot_client.clock import Clock, SystemClock
 from server.channel import Channel
 from server.checkpoint import Checkpoints, write_durably
@@ -179,12 +181,14 @@ class Learner:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
-        numbers = self._checkpoints.numbers()
         self._view.refresh()
-        if not numbers:
+        found = self._checkpoints.load_newest()
+        if found is None:
             return
-        tensors, state = self._checkpoints.load(numbers[-1])
-        self._agent.load_state_dict(tensors)
+        for problem in found.damaged:
+            self._channel.say("damaged", text=f"{problem}; goes on from {found.number}")
+        state = found.state
+        self._agent.load_state_dict(found.tensors)
         self._updates = self._counted = int(state["updates"])
         self._limiter.restore(state["limiter"])
         if self._sampler:
@@ -239,7 +243,8 @@ def main(arguments: list[str]) -> int:
         Learner(directory, channel, SystemClock()).run()
     except Exception as error:  # noqa: BLE001 - the last chance to tell the operator why
         traceback.print_exc()
-        channel.say("failed", error=f"{type(error).__name__}: {error}")
+        hopeless = isinstance(error, UnsupportedSpace | UnknownAgent | ValidationError)
+        channel.say("failed", error=f"{type(error).__name__}: {error}", fatal=hopeless)
         return 1
     finally:
         os.close(lock)

@@ -23,6 +23,8 @@ class Settings:
         port: its port.
         gateway: ZeroMQ endpoint that robots connect to.
         database: SQLAlchemy URL; None is SQLite in `data`.
+        learner_silence_s: a learner that says nothing for so long is replaced; longer than its
+            slowest update.
     """
 
     data: Path = DEFAULT_DATA
@@ -30,6 +32,7 @@ class Settings:
     port: int = 8000
     gateway: str = DEFAULT_GATEWAY
     database: str | None = None
+    learner_silence_s: float = 60.0
 
     @property
     def database_url(self) -> str:

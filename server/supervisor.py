@@ -79,7 +79,7 @@ class Patience:
         stop: for a learner to checkpoint and end when it is asked to.
         terminate: for it to end after SIGTERM; then it is killed.
         first_delay, max_delay: before the first restart, and at most; doubled each time between.
-        well: a learner that ran this long ran well: the delay begins anew.
+        well: a learner that ran this long, or wrote a checkpoint, ran well: the delay begins anew.
     """
 
     start: float = 180.0
@@ -104,6 +104,7 @@ class _Slot:
     task: asyncio.Task[None] | None = None
     said: str = ""  # the error of its last `failed` event
     fatal: bool = False
+    progressed: bool = False  # this life has written a checkpoint
 
     def update(self, **changes: Any) -> None:
         self.status = replace(self.status, **changes)
@@ -183,7 +184,7 @@ class Supervisor:
             reason = await self._live(slot)
             if slot.stopping.is_set():
                 break
-            if self._clock.monotonic() - started >= self._patience.well:
+            if slot.progressed or self._clock.monotonic() - started >= self._patience.well:
                 delay = self._patience.first_delay
                 slot.update(restarts=0)
             self._died(slot, reason)
@@ -205,7 +206,7 @@ class Supervisor:
 
     async def _live(self, slot: _Slot) -> str:
         """One life of the learner, from start to death. Returns what ended it."""
-        slot.said, slot.fatal = "", False
+        slot.said, slot.fatal, slot.progressed = "", False, False
         try:
             process = slot.process = await self._spawn(slot.directory)
         except OSError as error:
@@ -272,6 +273,7 @@ class Supervisor:
             slot.update(state="paused" if slot.paused else "running")
             if slot.paused:
                 _order(process, "pause")
+        slot.progressed = slot.progressed or kind == "checkpoint"
         if kind == "failed":
             slot.said, slot.fatal = str(event.get("error", "")), bool(event.get("fatal", False))
         if isinstance(event.get("updates"), int):

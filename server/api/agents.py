@@ -14,6 +14,6 @@ router = APIRouter(prefix="/agents", tags=["agents"])
 async def list_agents(service: Running) -> list[AgentView]:
     """Every agent with the JSON schema of its config. The first call may take some seconds."""
     return [
-        AgentView(name=a["name"], doc=a["doc"], config_schema=a["schema"], error=a["error"])
-        for a in await service.catalog.agents()
+        AgentView(config_schema=agent.pop("schema"), **agent)
+        for agent in map(dict, await service.catalog.agents())
     ]

@@ -25,10 +25,11 @@ class HealthView(View):
 
 
 class AgentView(View):
-    """An algorithm. `schema` is the JSON schema of its config; `error` says why it has none."""
+    """An algorithm, and the JSON schema of its config; `error` says why it has none."""
 
     name: str
     doc: str
+    presets: list[str]
     config_schema: dict[str, Any] | None
     error: str | None
 
@@ -52,9 +53,7 @@ class ExperimentView(View):
     agent: str
     config: dict[str, Any]
     robots: list[str]
-    train_ratio: float
-    min_rows: int
-    seed: int
+    settings: dict[str, Any]
     rows: int
     state: str
     reason: str

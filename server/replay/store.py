@@ -172,6 +172,7 @@ class ReplayStore:
                 max_readers=126,
                 readahead=False,  # samples are drawn at random
             )
+            self._env.reader_check()  # learners that were killed while reading hold slots and pages
             self._tables = Tables(*(self._env.open_db(t, create=not readonly) for t in _TABLES))
         except (lmdb.Error, OSError) as error:
             raise ReplayError(f"cannot open the replay store {self.path}: {error}") from error

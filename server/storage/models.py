@@ -17,8 +17,8 @@ class Base(DeclarativeBase):
 class Experiment(Base):
     """One agent learning from one or more robots.
 
-    The spaces are null until the first robot says hello. `rows` are those stored. `reason` says why
-    the state is what it is.
+    The spaces are null until the first robot says hello. `settings` are the learner's, `rows` those
+    stored; `reason` says why the state is what it is.
     """
 
     __tablename__ = "experiments"
@@ -28,9 +28,7 @@ class Experiment(Base):
     agent: Mapped[str]
     config: Mapped[dict[str, Any]]
     robots: Mapped[list[str]]
-    train_ratio: Mapped[float]
-    min_rows: Mapped[int]
-    seed: Mapped[int]
+    settings: Mapped[dict[str, Any]]
     rows: Mapped[int]
     state: Mapped[str]
     reason: Mapped[str]

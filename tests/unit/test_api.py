@@ -36,9 +36,17 @@ class Checker(AgentCatalog):
     """Knows one agent, `fake`, with one setting, without loading any."""
 
     async def agents(self):
-        return [{"name": "fake", "doc": "For tests.", "schema": {"type": "object"}, "error": None}]
+        return [
+            {
+                "name": "fake",
+                "doc": "For tests.",
+                "presets": ["laptop"],
+                "schema": {"type": "object"},
+                "error": None,
+            }
+        ]
 
-    async def check(self, agent, config):
+    async def check(self, agent, preset, config):
         if agent != "fake":
             raise Invalid("agent", "fake", agent)
         return {"size": "tiny"} | config
