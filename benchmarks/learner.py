@@ -167,7 +167,8 @@ def watch_learner(size: str, observations: str, seconds: float) -> Row:
 
 def _hear(learner: "subprocess.Popen[str]", seconds: float) -> list[tuple[float, dict[str, float]]]:
     """Metrics and how many seconds they stand for, from the second update on."""
-    assert learner.stdin and learner.stdout
+    assert learner.stdin
+    assert learner.stdout
     spans: list[tuple[float, dict[str, float]]] = []
     before: float | None = None
     for line in learner.stdout:
