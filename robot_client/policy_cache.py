@@ -10,10 +10,8 @@ Every file is written to a temporary name, synced and renamed: a crash leaves it
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,12 @@ import numpy as np
 from gymnasium import spaces
 
 from robot_client.bundle import Manifest, read_safetensors, sha256
+from robot_client.durable import write_durably
 from robot_client.errors import BundleError
 from robot_client.messages import PolicyReport
 from robot_client.policy import OnnxPolicy
 from robot_client.robot import as_action
 from robot_client.schema import NO_POLICY, ActionSpace, space_hash
-from robot_client.segments import fsync_directory
 
 _KEEP = 3
 
@@ -260,15 +258,7 @@ def _blob_names(manifest: Manifest) -> set[str]:
 
 def _write(path: Path, data: bytes) -> None:
     """Write durably: the file is there whole, or not at all. Raises BundleError."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        fsync_directory(path.parent)
+        write_durably(path, data)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()  # half a blob would only fill the disk further
         raise BundleError(f"{path}: {error}") from error

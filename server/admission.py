@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from robot_client.errors import SchemaError
+from robot_client.errors import DreamfleetError, SchemaError
 from robot_client.schema import Json
 from server.errors import Conflict
 from server.storage import Experiment
@@ -34,6 +34,18 @@ def place_for(
         raise Conflict("no running experiment has a place for this robot; start one")
     _refuse_spaces(places[0], observation, action)
     raise AssertionError("one of the spaces differs")
+
+
+def has_place(experiments: Sequence[Experiment], robot: str, previous: Experiment) -> bool:
+    """Whether a robot of `previous` could join an experiment now."""
+    observation, action = previous.observation_space, previous.action_space
+    if observation is None or action is None:
+        return False
+    try:
+        place_for(experiments, robot, observation, action)
+    except DreamfleetError:
+        return False
+    return True
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import math
 import secrets
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -24,12 +25,13 @@ from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
-from server.admission import LIVE, place_for
-from server.descriptions import rows_in, write_description
+from server.admission import LIVE, has_place, place_for
+from server.descriptions import write_description
 from server.episodes import EpisodeBook
 from server.errors import Conflict, NotFound
 from server.fleet import Fleet
 from server.job import LearnerSettings
+from server.recovery import newest_manifest, rows_in
 from server.settings import Settings
 from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
@@ -113,8 +115,7 @@ class Experiments:
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
         for experiment in await asyncio.to_thread(self._storage.experiments):
-            replay = self._settings.experiment_dir(experiment.id) / "replay"
-            stored = await asyncio.to_thread(rows_in, replay)
+            stored = await asyncio.to_thread(rows_in, self._home(experiment))
             experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
             self._latest[experiment.id] = await asyncio.to_thread(
@@ -126,7 +127,10 @@ class Experiments:
         self._fleet = fleet
         for experiment in self.all():
             policy = await asyncio.to_thread(self._storage.latest_policy, experiment.id)
-            if policy is not None:
+            manifest = await asyncio.to_thread(newest_manifest, self._home(experiment))
+            if manifest and (policy is None or policy.version < manifest["version"]):
+                self._offer(experiment.id, manifest["version"], manifest)
+            elif policy is not None:
                 self._versions[experiment.id] = policy.version
                 fleet.publish(experiment.id, policy.manifest)
             if experiment.state == "running":
@@ -283,7 +287,7 @@ class Experiments:
         ended = self._known[experiment]
         if ended.state in LIVE or heartbeat.backlog_rows or heartbeat.safety not in _STILL:
             return
-        if self._has_place(robot, ended):
+        if has_place(self.all(), robot, ended):
             self._moving.add(robot)
             self._reach().let_go(robot)
 
@@ -323,24 +327,27 @@ class Experiments:
                 self._writer.put(*rows)
                 self._latest.setdefault(experiment, {}).update({m.name: m.value for m in rows})
             case "policy":
-                version, manifest = int(event["version"]), dict(event["manifest"])
-                updates = int(manifest.get("updates", 0))
-                self._reach().publish(experiment, manifest)  # refuses one that cannot travel
-                self._versions[experiment] = version
-                self._writer.put(
-                    Policy(
-                        experiment=experiment,
-                        version=version,
-                        updates=updates,
-                        manifest=manifest,
-                        created_at=now,
-                    )
-                )
+                self._offer(experiment, int(event["version"]), dict(event["manifest"]))
             case "damaged":
                 self._note("checkpoint_damaged", str(event["text"]), experiment)
             case "report":
                 name, path = str(event["name"]), str(event["path"])
                 self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
+
+    def _offer(self, experiment: str, version: int, manifest: Json) -> None:
+        """Hand a new policy to the robots, and remember it; one that cannot travel is refused."""
+        updates = int(manifest.get("updates", 0))
+        self._reach().publish(experiment, manifest)
+        self._versions[experiment] = version
+        self._writer.put(
+            Policy(
+                experiment=experiment,
+                version=version,
+                updates=updates,
+                manifest=manifest,
+                created_at=self._clock.wall(),
+            )
+        )
 
     def _note_not_finite(self, experiment: str, values: Json) -> None:
         """Tell, once, which metrics are no numbers any more: the learner may have diverged."""
@@ -376,9 +383,12 @@ class Experiments:
         """Start the learner, if the spaces are known: else the first robot's hello does."""
         if experiment.observation_space is None:
             return
-        directory = self._settings.experiment_dir(experiment.id)
+        directory = self._home(experiment)
         await asyncio.to_thread(write_description, directory, experiment)
         self._supervisor.start(experiment.id, directory)
+
+    def _home(self, experiment: Experiment) -> Path:
+        return self._settings.experiment_dir(experiment.id)
 
     def _know(self, experiment: Experiment) -> None:
         self._known[experiment.id] = experiment
@@ -402,16 +412,6 @@ class Experiments:
             free = not experiment.robots or session.robot in experiment.robots
             if free and ended is not experiment and ended.state not in LIVE:
                 self._reach().command(session.robot, "pause")
-
-    def _has_place(self, robot: str, previous: Experiment) -> bool:
-        observation, action = previous.observation_space, previous.action_space
-        assert observation is not None, previous.id
-        assert action is not None, previous.id
-        try:
-            place_for(self.all(), robot, observation, action)
-        except DreamfleetError:
-            return False
-        return True
 
     def _reach(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"

@@ -206,7 +206,8 @@ class Supervisor:
     def _died(self, slot: _Slot, reason: str) -> None:
         tail = _tail(slot.directory / LOG_NAME)
         last = tail.strip().rpartition("\n")[2]
-        why = slot.said or (f"{reason}: {last}" if last else reason)
+        explained = last and "signal" not in reason  # who is killed has no last word
+        why = slot.said or (f"{reason}: {last}" if explained else reason)
         state: State = "failed" if slot.fatal else "restarting"
         slot.update(state=state, reason=why, tail=tail, pid=None)
         log.warning("learner of %s %s: %s", slot.experiment, state, why)

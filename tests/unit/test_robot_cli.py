@@ -31,7 +31,7 @@ class Vector:
     """The robot that the hand-made policy fits."""
 
     def __new__(cls) -> object:
-        from tests.unit.test_runtime import Arm
+        from tests.unit.control import Arm
 
         return Arm(steps=5)
 

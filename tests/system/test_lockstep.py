@@ -1,0 +1,31 @@
+"""The lockstep runner is deterministic: one seed, one result, to the byte."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.system.harness import ENVIRONMENT, ROOT, TINY
+
+
+def metrics(directory, seed):
+    """What a short run of the command writes."""
+    command = [
+        *(sys.executable, "-m", "server.lockstep", "--agent", "dreamer", "--robot", "pointmass"),
+        *("--steps", "300", "--min-rows", "100", "--train-ratio", "2", "--eval-episodes", "0"),
+        *("--config", json.dumps(TINY), "--device", "cpu"),
+        *("--seed", str(seed), "--out", str(directory)),
+    ]
+    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+    return (directory / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.timeout(240)
+def test_equal_seeds_give_equal_metrics(tmp_path):
+    first, again, other = (
+        metrics(tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert json.loads(first.splitlines()[-1])["updates"] > 20
+    assert first == again
+    assert first != other

@@ -1,0 +1,68 @@
+"""Every registered agent goes through the whole life of an experiment."""
+
+import pytest
+
+from agents.registry import AGENTS
+from tests.system.harness import TINY, Counter, Server, wait_until
+
+CONFIGS = {"dreamer": TINY}  # those that are too slow as they come
+LEARNS_NOTHING = {"random"}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("agent", sorted(AGENTS))
+def test_an_experiment_starts_learns_pauses_resumes_and_outlives_its_server(tmp_path, agent):
+    newest = 0 if agent in LEARNS_NOTHING else 2
+    with Server(tmp_path) as server:
+        experiment = server.create(agent, CONFIGS.get(agent, {}), start=False)
+        assert server.experiment(experiment)["state"] == "created"
+        server.post(f"/experiments/{experiment}/start")
+        with Counter(server) as counter:
+            server.wait_for(experiment, lambda e: e["learner"]["state"] == "running")
+            reaches_the_robot(server, counter, newest)
+            pauses_and_resumes(server, experiment, counter)
+            before = server.experiment(experiment)
+            assert server.stop() == 0
+            server.start()
+            after = server.wait_for(experiment, lambda e: e["learner"]["state"] == "running")
+            assert after["state"] == "running"
+            assert after["rows"] >= before["rows"]
+            assert after["learner"]["updates"] >= before["learner"]["updates"]
+            reaches_the_robot(server, counter, before["policy_version"])
+            server.wait_for(experiment, lambda e: e["rows"] > after["rows"] + 20)
+            stops(server, experiment, counter)
+
+
+def reaches_the_robot(server, counter, version):
+    """The robot acts with this version of the policy, or a later one."""
+
+    def acts():
+        robot = server.robot(counter.name) or {}
+        return robot.get("connected") and (robot["policy_version"] or 0) >= version
+
+    wait_until(acts, lambda: f"{server.robot(counter.name)} {counter.child.tail()}")
+
+
+def pauses_and_resumes(server, experiment, counter):
+    assert server.post(f"/experiments/{experiment}/pause")["state"] == "paused"
+    rests(server, counter)
+    found = server.wait_for(experiment, lambda e: e["learner"]["state"] == "paused")
+    assert server.post(f"/experiments/{experiment}/resume")["state"] == "running"
+    server.wait_for(experiment, lambda e: e["rows"] > found["rows"] + 20)
+
+
+def stops(server, experiment, counter):
+    found = server.post(f"/experiments/{experiment}/stop")
+    assert found["state"] == "stopped"
+    assert found["learner"]["state"] == "none"
+    rests(server, counter)
+
+
+def rests(server, counter):
+    """The robot stands still, and everything that it has recorded is stored."""
+
+    def still():
+        robot = server.robot(counter.name) or {}
+        return robot.get("reason") == "paused by an operator" and robot["backlog_rows"] == 0
+
+    wait_until(still, lambda: f"{server.robot(counter.name)} {counter.child.tail()}")
