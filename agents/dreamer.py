@@ -300,19 +300,20 @@ class Dreamer(Agent):
     def _behaviour_losses(self, dream: Dream) -> tuple[Tensors, torch.Tensor, Tensors]:
         """Losses (N, H) of actor and critic, the returns (N, H), and metrics."""
         nets, config = self._nets, self.config
-        value, acted = nets.value(dream.feats), dream.feats[:, :-1]
+        # Of the last states not all is needed; to leave them out would copy the features.
+        value, policy = nets.value(dream.feats), nets.policy(dream.feats)
+        log_prob, entropy = policy.log_prob(dream.actions)[:, :-1], policy.entropy()[:, :-1]
         with torch.no_grad():
             reward, goes_on = nets.reward(dream.feats).pred(), nets.goes_on(dream.feats).prob()
-            slow = self._slow(acted).pred()
-            returns = imagined_return(reward, goes_on, value.pred(), lam=config.return_lambda)
+            slow, worth = self._slow(dream.feats).pred()[:, :-1], value.pred()
+            returns = imagined_return(reward, goes_on, worth, lam=config.return_lambda)
             self._returns.update(returns)
             weights = imagination_weights(goes_on)[:, :-1]
-        policy = nets.policy(acted)
-        entropy = policy.entropy()
         losses = imagination_losses(
-            policy.log_prob(dream.actions[:, :-1]),
+            log_prob,
             entropy,
             value[:, :-1],
+            worth[:, :-1],
             slow,
             returns,
             self._returns.scale(),

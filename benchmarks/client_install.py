@@ -1,9 +1,11 @@
 """What the robot client weighs: its wheel alone in a fresh virtual environment.
 
 Builds the wheel, installs it as constraints.txt pins it (this needs the network), and uses it from
-a folder without our sources: imports every module, asks the command for help, checks a robot.
+a folder without our sources: imports every module, checks a gymnasium environment, and lets it
+play two episodes against a running server with the agent `random`.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,7 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.machine import ROOT, Payload
+from benchmarks.serving import experiment, free_port, robot
 
+GYM = "gym:Pendulum-v1"
+EPISODES, STEPS = 2, 200  # Pendulum's episodes are of 200 steps
+PATIENCE_S = 60.0
 BUDGET_MB = 180  # megabytes of 1e6 bytes, over an empty environment
 
 IMPORT_ALL = """
@@ -23,8 +29,11 @@ print(json.dumps({"from": robot_client.__file__, "torch": "torch" in sys.modules
 """
 
 
-def measure() -> Payload:
-    """One row: megabytes on disk; raises CalledProcessError when a step fails."""
+def measure(quick: bool = False) -> Payload:
+    """One row: megabytes on disk, rows stored; raises CalledProcessError when a step fails.
+
+    There is no quick form: what is measured is an installation.
+    """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         wheel = _build_wheel(folder / "dist")
@@ -37,12 +46,15 @@ def measure() -> Payload:
         added = _bytes(environment) - empty
         packages = json.loads(_call(python, "-m", "pip", "list", "--format=json", cwd=folder))
         _try_out(environment, folder)
+        stored = asyncio.run(_play(environment, folder))
         row = {
             "wheel_kb": wheel.stat().st_size / 1e3,
             "empty_mb": empty / 1e6,
             "added_mb": added / 1e6,
             "budget_mb": BUDGET_MB,
             "within": added <= BUDGET_MB * 1e6,
+            "rows_stored": stored["rows"],
+            "rows_of_policy": stored["of_policy"],
         }
         return {"rows": [row], "packages": {p["name"]: p["version"] for p in packages}}
 
@@ -59,9 +71,28 @@ def _try_out(environment: Path, folder: Path) -> None:
     found = json.loads(_call(str(environment / "bin" / "python"), "-c", IMPORT_ALL, cwd=folder))
     assert Path(found["from"]).is_relative_to(environment), found
     assert not found["torch"]
-    command = str(environment / "bin" / "dreamfleet-robot")
-    _call(command, "run", "--help", cwd=folder)
-    _call(command, "check", "gym:Pendulum-v1", cwd=folder)
+    _call(str(_command(environment)), "check", GYM, cwd=folder)
+
+
+async def _play(environment: Path, folder: Path) -> dict[str, int]:
+    """Two episodes in real time; counts the rows that the server has stored."""
+    port = free_port()
+    async with experiment(folder / "server", port, agent="random") as (service, made):
+        command = [str(_command(environment))]
+        more = ("--episodes", str(EPISODES), "--speed", "10")
+        with robot(command, GYM, port, folder, *more) as process:
+            output, _ = await asyncio.to_thread(process.communicate, timeout=PATIENCE_S)
+        assert process.returncode == 0, output
+        episodes = await asyncio.to_thread(service.storage.episodes, made.id, 0.0)
+        assert made.rows == EPISODES * (STEPS + 1), (made.rows, output)
+        return {
+            "rows": made.rows,
+            "of_policy": sum(e.steps for e in episodes if e.policy_last >= 0),
+        }
+
+
+def _command(environment: Path) -> Path:
+    return environment / "bin" / "dreamfleet-robot"
 
 
 def _call(*command: str, cwd: Path) -> str:

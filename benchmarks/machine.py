@@ -43,6 +43,11 @@ def write(name: str, payload: Payload, seed: int | None = None, folder: Path = R
     return path
 
 
+def load() -> float:
+    """Processes that wanted to run during the last minute; above the benchmark's own, beware."""
+    return round(os.getloadavg()[0], 2)
+
+
 def table(rows: list[Row]) -> str:
     """Rows as aligned text, in the columns of the first row."""
     if not rows:

@@ -1,6 +1,7 @@
 """Run all benchmarks with `make bench`, or some of them with `make bench ARGS="robots"`.
 
-Each prints its table and leaves benchmarks/results/<name>.json.
+Each prints its tables and leaves benchmarks/results/<name>.json. All together take about ten
+minutes on two cores; --quick takes one or two, says little, and keeps nothing.
 """
 
 import argparse
@@ -10,30 +11,41 @@ from importlib import import_module
 from benchmarks.machine import Payload, table, write
 
 BENCHMARKS: dict[str, str] = {
-    "client_install": "benchmarks.client_install",
     "robots": "benchmarks.robots",
+    "acting": "benchmarks.acting",
+    "learner": "benchmarks.learner",
+    "ingest": "benchmarks.ingest",
+    "spool": "benchmarks.spool",
+    "swap": "benchmarks.swap",
+    "client_install": "benchmarks.client_install",
 }
 
 
-def run(name: str) -> None:
-    """Measure, print and keep one benchmark."""
-    measure: Callable[[], Payload] = import_module(BENCHMARKS[name]).measure
+def run(name: str, quick: bool = False) -> Payload:
+    """Measure and print one benchmark; keep it unless `quick`."""
+    measure: Callable[[bool], Payload] = import_module(BENCHMARKS[name]).measure
     print(f"\n{name}", flush=True)
-    payload = measure()
-    print(table(payload["rows"]), flush=True)
-    print(write(name, payload))
+    payload = measure(quick)
+    for title, rows in payload.items():
+        if isinstance(rows, list):
+            print(table(rows) if title == "rows" else f"\n{title}\n{table(rows)}", flush=True)
+    if not quick:
+        print(write(name, payload))
+    return payload
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
-    names = parser.parse_args(arguments).names or list(BENCHMARKS)
+    parser.add_argument("--quick", action="store_true", help="little of each, and keep nothing")
+    given = parser.parse_args(arguments)
+    names = given.names or list(BENCHMARKS)
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
     for name in names:
-        run(name)
+        run(name, given.quick)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,10 @@
 """What one append costs the control thread: append-only segments against SQLite (WAL).
 
 While one thread appends rows of a 64x64 camera and 32 numbers, another reads, makes durable and
-acknowledges, as the sender does. `python -m benchmarks.spool [--rows N] [--out FILE]` prints JSON.
+acknowledges, as the sender does.
 """
 
-import argparse
-import json
-import os
-import platform
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +15,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from benchmarks.machine import Payload, Row
 from robot_client.schema import Columns
 from robot_client.spool import Spool
 
@@ -86,7 +82,7 @@ def drain_segments(queue: Spool) -> None:
         queue.ack(chunk.first_seq + chunk.rows)
 
 
-def measure(
+def time_appends(
     queue: Any, drain: Callable[[], None], rows: int, rate: float | None
 ) -> dict[str, float]:
     """Rows/s and latency of append in microseconds; `rate` paces the appends."""
@@ -115,41 +111,20 @@ def _until(done: threading.Event, drain: Callable[[], None]) -> None:
         drain()
 
 
-def run(rows: int) -> dict[str, Any]:
-    results: dict[str, Any] = {}
-    for name, rate in (("paced", RATE), ("flat_out", None)):
+def measure(quick: bool = False) -> Payload:
+    """One row a kind of spool and a pace."""
+    rows = 500 if quick else 5000
+    found: list[Row] = []
+    for rate in (RATE, None):
         with tempfile.TemporaryDirectory(dir=".") as folder:
             segments = Spool(Path(folder))
-            results[f"segments_{name}"] = measure(
+            result = time_appends(
                 segments, lambda queue=segments: drain_segments(queue), rows, rate
             )
+            found.append({"spool": "segments (ours)", "paced_rows_per_s": rate, **result})
         with tempfile.TemporaryDirectory(dir=".") as folder:
             database = SqliteSpool(Path(folder))
-            results[f"sqlite_{name}"] = measure(database, database.drain, rows, rate)
-    return results
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/spool.json"))
-    arguments = parser.parse_args()
-    report = {
-        "machine": {"platform": platform.platform(), "cpus": os.cpu_count()},
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "sqlite": sqlite3.sqlite_version,
-        },
-        "row_bytes": sum(a.nbytes for a in example_row().values()),
-        "rows": arguments.rows,
-        "paced_rows_per_s": RATE,
-        "results": run(arguments.rows),
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
-    json.dump(report, sys.stdout, indent=2)
-
-
-if __name__ == "__main__":
-    main()
+            result = time_appends(database, database.drain, rows, rate)
+            found.append({"spool": "SQLite", "paced_rows_per_s": rate, **result})
+    row_bytes = sum(a.nbytes for a in example_row().values())
+    return {"rows": found, "appended": rows, "row_bytes": row_bytes}

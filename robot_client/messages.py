@@ -137,7 +137,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Pulse:
-    """Answers every Heartbeat. `learner` is none, starting, running, paused or failed."""
+    """Answers every Heartbeat. `learner`: none, starting, running, paused, frozen or failed."""
 
     tick: int
     learner: str

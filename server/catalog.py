@@ -19,7 +19,7 @@ from robot_client.schema import Json
 
 
 def list_agents() -> Json:
-    """`{"agents": [{"name", "doc", "presets", "schema", "error"}]}`; `error` says why it has none."""
+    """`{"agents": [{"name", "doc", "presets", "schema", "error"}]}`; error: why no schema."""
     return {"agents": [_describe(name) for name in sorted(AGENTS)]}
 
 

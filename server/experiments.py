@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import secrets
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from robot_client.clock import Clock, SystemClock
-from robot_client.errors import SchemaError
+from robot_client.errors import DreamfleetError, SchemaError
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
@@ -107,6 +108,7 @@ class Experiments:
         self._known: dict[str, Experiment] = {}
         self._versions: dict[str, int] = {}
         self._latest: dict[str, dict[str, float]] = {}
+        self._not_finite: dict[str, list[str]] = {}  # metrics of which an operator has been told
         self._locks: dict[str, asyncio.Lock] = {}
         self._launches: set[asyncio.Task[None]] = set()
 
@@ -260,17 +262,18 @@ class Experiments:
             self._writer.put(episode)
 
     def learner_state(self, experiment_id: str) -> str:
-        """For a robot's heartbeat: none, starting, running, paused or failed."""
+        """For a robot's heartbeat: none, starting, running, paused, frozen or failed."""
         state = self._supervisor.status(experiment_id).state
         if state == "none" and self._known[experiment_id].state == "running":
             return "starting"
         return "failed" if state == "restarting" else state
 
     def policy_reported(self, robot: str, report: PolicyReport) -> None:
-        """A robot has swapped a policy in, or refused it."""
+        """A robot has swapped a policy in, or refused it: one of its cache may be a stranger's."""
         if report.error:
             text = f"refused version {report.version}: {report.error}"
-            self._note("policy_refused", text, report.experiment, robot)
+            experiment = report.experiment if report.experiment in self._known else None
+            self._note("policy_refused", text, experiment, robot)
 
     def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
         """A robot has something to say to an operator."""
@@ -285,7 +288,7 @@ class Experiments:
         """Keep a learner's metrics and reports; hand its policies to the robots."""
         try:
             self._take(experiment, event)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, DreamfleetError) as error:
             log.warning("learner of %s: event %.200r is wrong: %r", experiment, event, error)
 
     def learner_died(self, experiment_id: str, reason: str, final: bool) -> None:
@@ -302,6 +305,7 @@ class Experiments:
         match event["event"]:
             case "metrics":
                 rows = _metrics(experiment, event)
+                self._note_not_finite(experiment, event["values"])
                 self._writer.put(*rows)
                 self._latest.setdefault(experiment, {}).update({m.name: m.value for m in rows})
             case "policy":
@@ -313,18 +317,26 @@ class Experiments:
                 self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
 
     def _offer(self, experiment: str, version: int, manifest: Json) -> None:
-        """Hand a new policy to the robots, and remember it."""
+        """Hand a new policy to the robots, and remember it; one that cannot travel is refused."""
+        updates = int(manifest.get("updates", 0))
+        self._reach().publish(experiment, manifest)
         self._versions[experiment] = version
         self._writer.put(
             Policy(
                 experiment=experiment,
                 version=version,
-                updates=int(manifest.get("updates", 0)),
+                updates=updates,
                 manifest=manifest,
                 created_at=self._clock.wall(),
             )
         )
-        self._reach().publish(experiment, manifest)
+
+    def _note_not_finite(self, experiment: str, values: Json) -> None:
+        """Tell, once, which metrics are no numbers any more: the learner may have diverged."""
+        names = [str(name) for name, value in values.items() if not math.isfinite(value)]
+        if names and names != self._not_finite.get(experiment):
+            self._note("not_finite", f"not finite: {', '.join(names)}"[:1000], experiment)
+        self._not_finite[experiment] = names
 
     async def _start(self, experiment: Experiment) -> None:
         await self._launch(experiment)
@@ -399,7 +411,7 @@ class Experiments:
         _refuse_spaces(places[0], observation, action)
         raise AssertionError("one of the spaces differs")
 
-    def _note(self, kind: str, text: str, experiment: str, robot: str | None = None) -> None:
+    def _note(self, kind: str, text: str, experiment: str | None, robot: str | None = None) -> None:
         now = self._clock.wall()
         self._writer.put(Event(experiment=experiment, robot=robot, kind=kind, text=text, time=now))
 
@@ -427,6 +439,7 @@ def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> N
 
 
 def _metrics(experiment: str, event: Json) -> list[Metric]:
+    """The finite ones: neither SQL nor JSON has a place for the others."""
     return [
         Metric(
             experiment=experiment,
@@ -437,4 +450,5 @@ def _metrics(experiment: str, event: Json) -> list[Metric]:
             value=float(value),
         )
         for name, value in event["values"].items()
+        if math.isfinite(value)
     ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from server.training import (
     rows_per_update,
 )
 
+_BEAT_S = 0.4
 _WAIT_S = 0.1  # longest wait for a batch before commands are looked at again
 _METRICS_S = 1.0
 
@@ -78,6 +80,8 @@ class Learner:
 
     def run(self) -> None:
         """Train until told to stop; then checkpoint."""
+        self._turned = self._clock.monotonic()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._publish()
         self._channel.say("ready", updates=self._updates)
         if self._sampler is None:
@@ -126,8 +130,16 @@ class Learner:
         if self._due("report", self._job.report_s):
             self._report(tensors)
 
+    def _beat(self) -> None:
+        """Say, for as long as the process lives, that it does, and how long an update has taken."""
+        while True:
+            busy = self._clock.monotonic() - self._turned
+            self._channel.say("heartbeat", updates=self._updates, busy_s=round(busy, 1))
+            self._clock.sleep_until(self._clock.monotonic() + _BEAT_S)
+
     def _obey(self) -> bool:
         """Carry out what the parent says. False to stop."""
+        self._turned = self._clock.monotonic()
         while (command := self._channel.command()) is not None:
             if command == "stop":
                 return False
@@ -135,7 +147,7 @@ class Learner:
         return True
 
     def _say_metrics(self) -> None:
-        """Once a second, whether there is news or not: it is the learner's heartbeat too."""
+        """Once a second, whether there is news or not."""
         elapsed = self._due.elapsed("metrics", _METRICS_S)
         if elapsed is None:
             return

@@ -178,8 +178,20 @@ class Order:
     error: str | None = None
 
 
+_UNDOES: Mapping[str, str] = {
+    "stop": "release",
+    "release": "stop",
+    "pause": "resume",
+    "resume": "pause",
+}
+
+
 class Orders:
-    """The commands of operators; the newest KEPT are remembered."""
+    """The commands of operators; the newest KEPT are remembered.
+
+    One that a later one undoes is never repeated: a robot that comes back must not be released by
+    an old command after a newer one has stopped it.
+    """
 
     KEPT = 1000
 
@@ -190,6 +202,9 @@ class Orders:
     def add(self, robot: str, verb: Verb) -> Command:
         """A new command."""
         command = Command(next(self._ids), verb)
+        for old in self.pending(robot):
+            if old.verb == _UNDOES.get(verb):
+                self._orders[old.id] = Order(robot, old, f"undone by command {command.id}")
         self._orders[command.id] = Order(robot, command)
         if len(self._orders) > self.KEPT:
             del self._orders[next(iter(self._orders))]

@@ -22,7 +22,7 @@ from robot_client.schema import Json
 
 log = logging.getLogger(__name__)
 
-State = Literal["none", "starting", "running", "paused", "restarting", "failed"]
+State = Literal["none", "starting", "running", "paused", "frozen", "restarting", "failed"]
 Order = Literal["pause", "resume", "stop"]
 Command = Callable[[Path], Sequence[str]]
 
@@ -53,7 +53,8 @@ class Status:
     """How a learner is.
 
     Args:
-        state: none, starting, running, paused, restarting (it died and will start again) or failed.
+        state: none, starting, running, paused, frozen (it has missed its heartbeats), restarting
+            (it died and will start again) or failed.
         reason: why it died the last time; empty if it never did.
         tail: the end of what it wrote to stderr before it died.
         updates: learner updates so far.
@@ -75,7 +76,10 @@ class Patience:
 
     Args:
         start: for a learner's first line.
-        silence: for the next line.
+        frozen: for the next line, before the learner is called frozen; it beats every 0.4 s.
+        silence: for the next line, before it is killed.
+        stuck: for its training thread to turn round, before it is killed. A first update may
+            compile for minutes.
         stop: for a learner to checkpoint and end when it is asked to.
         terminate: for it to end after SIGTERM; then it is killed.
         first_delay, max_delay: before the first restart, and at most; doubled each time between.
@@ -83,7 +87,9 @@ class Patience:
     """
 
     start: float = 180.0
+    frozen: float = 1.2
     silence: float = 60.0
+    stuck: float = 1800.0
     stop: float = 60.0
     terminate: float = 5.0
     first_delay: float = 1.0
@@ -105,6 +111,7 @@ class _Slot:
     said: str = ""  # the error of its last `failed` event
     fatal: bool = False
     progressed: bool = False  # this life has written a checkpoint
+    busy_s: float = 0.0  # since its training thread turned round, as it said last
 
     def update(self, **changes: Any) -> None:
         self.status = replace(self.status, **changes)
@@ -173,9 +180,10 @@ class Supervisor:
         if slot is None:
             return
         slot.paused = paused
-        if slot.process and slot.status.state in ("running", "paused"):
+        if slot.process and slot.status.state in ("running", "paused", "frozen"):
             _order(slot.process, "pause" if paused else "resume")
-            slot.update(state="paused" if paused else "running")
+            if slot.status.state != "frozen":
+                slot.update(state="paused" if paused else "running")
 
     async def _keep_running(self, slot: _Slot) -> None:
         delay = self._patience.first_delay
@@ -207,7 +215,7 @@ class Supervisor:
 
     async def _live(self, slot: _Slot) -> str:
         """One life of the learner, from start to death. Returns what ended it."""
-        slot.said, slot.fatal, slot.progressed = "", False, False
+        slot.said, slot.fatal, slot.progressed, slot.busy_s = "", False, False, 0.0
         try:
             process = slot.process = await self._spawn(slot.directory)
         except OSError as error:
@@ -242,11 +250,10 @@ class Supervisor:
 
     async def _listen(self, slot: _Slot, process: asyncio.subprocess.Process) -> str:
         """Handle lines until the learner ends (returns "") or is silent for too long."""
-        assert process.stdout is not None
         patience = self._patience.start
         while True:
             try:
-                line = await asyncio.wait_for(process.stdout.readline(), patience)
+                line = await self._line(slot, process, patience)
             except TimeoutError:
                 return f"killed because it was silent for {patience:g} s"
             except ValueError:
@@ -255,6 +262,28 @@ class Supervisor:
                 return await self._ending(process)
             patience = self._patience.silence
             self._heard(slot, process, line)
+            if slot.busy_s > self._patience.stuck:
+                return f"killed because it was stuck for {slot.busy_s:.0f} s"
+
+    async def _line(
+        self, slot: _Slot, process: asyncio.subprocess.Process, patience: float
+    ) -> bytes:
+        """The next line. The learner counts as frozen while it misses its heartbeats."""
+        assert process.stdout is not None
+        reading = asyncio.ensure_future(process.stdout.readline())
+        try:
+            before = slot.status.state
+            if before in ("running", "paused"):
+                await asyncio.wait([reading], timeout=self._patience.frozen)
+                if not reading.done():
+                    slot.update(state="frozen")
+                    patience -= self._patience.frozen
+            line = await asyncio.wait_for(reading, patience)
+            if slot.status.state == "frozen":
+                slot.update(state="paused" if slot.paused else "running")
+            return line
+        finally:
+            reading.cancel()
 
     async def _ending(self, process: asyncio.subprocess.Process) -> str:
         try:
@@ -275,6 +304,8 @@ class Supervisor:
             if slot.paused:
                 _order(process, "pause")
         slot.progressed = slot.progressed or kind == "checkpoint"
+        if kind == "heartbeat":
+            slot.busy_s = float(event.get("busy_s", 0.0))
         if kind == "failed":
             slot.said, slot.fatal = str(event.get("error", "")), bool(event.get("fatal", False))
         if isinstance(event.get("updates"), int):

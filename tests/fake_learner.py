@@ -40,7 +40,9 @@ def main():
     if manner == "mute":
         threading.Event().wait()
     say(event="ready", updates=5)
-    if manner == "hangs":
+    if manner == "stuck":
+        say(event="heartbeat", updates=5, busy_s=1e6)
+    if manner in ("hangs", "stuck"):
         threading.Event().wait()
     if manner == "deaf":
         import signal

@@ -15,16 +15,17 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 from agents.blocks.scalars import symlog, widen
 
 _LOG_2PI = math.log(2 * math.pi)
+_SHORT_AXIS = 8
 
 
 def gumbel(
     shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
     """Standard Gumbel noise on the generator's device."""
-    noise = torch.empty(shape, dtype=dtype, device=generator.device)
-    # The smallest normal number keeps an exponential that rounds to 0 finite.
+    noise = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
+    # A uniform that came out as 0 stays finite; several times cheaper than `exponential_`.
     tiny = torch.finfo(dtype).tiny
-    return noise.exponential_(generator=generator).clamp_(min=tiny).log_().neg_()
+    return noise.clamp_(min=tiny).log_().neg_().log_().neg_()
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class OneHotLatent:
         return OneHotLatent(self.probs.detach(), self.log_probs.detach())
 
     def _straight_through(self, scores: torch.Tensor) -> torch.Tensor:
-        hot = torch.zeros_like(self.probs).scatter(-1, scores.argmax(-1, keepdim=True), 1.0)
-        return hot + (self.probs - self.probs.detach())
+        hot = torch.zeros_like(self.probs).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
+        return hot + (self.probs - self.probs.detach()) if self.probs.requires_grad else hot
 
     def sample(self, noise: torch.Tensor) -> torch.Tensor:
         """One-hot (..., groups, classes) whose gradient is that of probs; `noise` is Gumbel."""
@@ -64,9 +65,16 @@ class OneHotLatent:
 
 def one_hot_latent(logits: torch.Tensor, unimix: float = 0.01) -> OneHotLatent:
     """From logits (..., groups, classes), mixed with a share `unimix` > 0 of uniform."""
-    probs = torch.softmax(widen(logits), -1)
+    probs = _softmax(widen(logits))
     probs = (1 - unimix) * probs + unimix / logits.shape[-1]
     return OneHotLatent(probs, probs.log())
+
+
+def _softmax(logits: torch.Tensor) -> torch.Tensor:
+    # Along a short axis that is the last one, a CPU takes several times as long.
+    if logits.shape[-1] > _SHORT_AXIS:
+        return torch.softmax(logits, -1)
+    return torch.softmax(logits.mT, -2).mT.contiguous()
 
 
 def kl(left: OneHotLatent, right: OneHotLatent) -> torch.Tensor:

@@ -107,6 +107,7 @@ def imagination_losses(
     log_prob: torch.Tensor,
     entropy: torch.Tensor,
     value: TwoHot,
+    baseline: torch.Tensor,
     slow: torch.Tensor,
     returns: torch.Tensor,
     scale: torch.Tensor,
@@ -123,6 +124,7 @@ def imagination_losses(
         log_prob: (N, H) of the actions taken.
         entropy: (N, H) of the policy.
         value: critic at the H states acted in.
+        baseline: (N, H) its predictions.
         slow: (N, H) the slow critic's predictions there.
         returns: (N, H) from `imagined_return`.
         scale: () what the advantage is divided by.
@@ -131,7 +133,7 @@ def imagination_losses(
         slow_scale: weight of the slow critic.
     """
     weights = weights.detach()
-    advantage = ((returns - value.pred()) / scale).detach()
+    advantage = ((returns - baseline) / scale).detach()
     policy = -weights * (log_prob * advantage + entropy_scale * entropy)
     return ImaginationLosses(policy, weights * value_loss(value, slow, returns, slow_scale))
 

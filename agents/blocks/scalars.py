@@ -48,7 +48,7 @@ class TwoHot:
         half = self.bins.shape[0] // 2
         probs = self.log_probs.exp()
         excess = probs[..., half + 1 :] - probs[..., :half].flip(-1)
-        return (excess * self.bins[half + 1 :]).sum(-1)
+        return excess.mul_(self.bins[half + 1 :]).sum(-1)
 
     def encode(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The two neighbours of `target` (...): bin indices (..., 2) and weights (..., 2)."""

@@ -154,20 +154,18 @@ class RSSM(nn.Module):
         return flat.reshape(*flat.shape[:-1], self.size.stoch, self.size.classes)
 
     def _kernels(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The mixing layer's kernel by what it reads: deter's slice, deter and stoch, action."""
+        """The mixing layer's kernel by what it reads: deter's slice (blocks, D / blocks,
+        D / blocks), and what every block reads: deter and stoch, action, each (D, inputs)."""
         own = self.size.deter // self.size.blocks
-        state = own + 2 * self.size.hidden
-        weight = self.mix.weight
-        return weight[:, :own], weight[:, own:state], weight[:, state:]
+        shared = self.mix.weight[:, own:].transpose(1, 2).flatten(0, 1)
+        state = 2 * self.size.hidden
+        return self.mix.weight[:, :own], shared[:, :state], shared[:, state:]
 
     def _drive(self, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Actions (T, N, A) -> their part of the mixing layer, T times (blocks, N, D / blocks)."""
-        steps, n, _ = actions.shape
+        """Actions (T, N, A) -> their part of the mixing layer, T times (N, D)."""
         scaled = actions / actions.abs().clamp(min=1).detach()
-        x = self._everywhere(self.action_in(scaled.flatten(0, 1)))
-        bias = self.mix.bias.view(self.size.blocks, 1, -1)
-        out = torch.baddbmm(bias, x, self._kernels()[2])
-        return out.reshape(self.size.blocks, steps, n, -1).unbind(1)
+        out = F.linear(self.action_in(scaled), self._kernels()[2], self.mix.bias)
+        return out.unbind(0)
 
     def _core(
         self,
@@ -179,13 +177,9 @@ class RSSM(nn.Module):
         """One step of the recurrence: (N, D), (N, S * K), a drive -> (N, D)."""
         blocks = deter.reshape(deter.shape[0], self.size.blocks, -1)
         x = torch.cat([self.deter_in(deter), self.stoch_in(stoch)], -1)
-        mixed = torch.baddbmm(drive, blocks.transpose(0, 1), kernels[0])
-        mixed = torch.baddbmm(mixed, self._everywhere(x), kernels[1])
-        gates = widen(self.gates(self.mix.tail(mixed.transpose(0, 1).flatten(1))))
+        own = torch.bmm(blocks.transpose(0, 1), kernels[0]).transpose(0, 1).flatten(1)
+        mixed = torch.addmm(drive, x, kernels[1].T) + own
+        gates = widen(self.gates(self.mix.tail(mixed)))
         reset, new, update = gates.reshape(gates.shape[0], self.size.blocks, 3, -1).unbind(2)
         new = torch.tanh(reset.sigmoid() * new)
         return blocks.lerp(new, torch.sigmoid(update - 1)).flatten(1)
-
-    def _everywhere(self, x: torch.Tensor) -> torch.Tensor:
-        """The same rows for every block: (N, X) -> (blocks, N, X), without copying."""
-        return x.expand(self.size.blocks, *x.shape)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from server.storage.models import Base
 from server.storage.storage import Storage
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 class Writer:
     """Collects rows on the event loop and saves them together in a thread.
 
-    Rows are saved in the order in which they were put; one put twice is saved once. A batch that
-    cannot be saved is kept and tried again with the next one.
+    Rows are saved in the order in which they were put; one put twice is saved once. While the
+    database cannot be written, rows are kept and tried again with the next ones. A row that it
+    will never take is logged and dropped, so that it does not stand in the way of the others.
 
     Args:
         storage: where the rows go.
@@ -37,14 +39,18 @@ class Writer:
         self._rows.update(dict.fromkeys(rows))
 
     async def flush(self) -> None:
-        """Save everything that has been put. Raises SQLAlchemyError; the rows are kept then."""
+        """Save everything that has been put.
+
+        Raises OperationalError when nothing could be saved: the rows are kept. Any other error is
+        that of a row that was dropped, when the others had been saved.
+        """
         async with self._saving:
             batch, self._rows = self._rows, {}
             if not batch:
                 return
             try:
-                await asyncio.to_thread(self._storage.save, batch)
-            except BaseException:
+                await asyncio.to_thread(self._save, batch)
+            except (OperationalError, asyncio.CancelledError):
                 self._rows = batch | self._rows
                 raise
 
@@ -69,5 +75,29 @@ class Writer:
     async def _try_flush(self) -> None:
         try:
             await self.flush()
-        except SQLAlchemyError:
+        except OperationalError:
             log.exception("could not save %d rows; will try again", len(self._rows))
+        except Exception as error:  # noqa: BLE001 - logged with its row; the others must go on
+            log.warning("a row was dropped: %s", type(error).__name__)
+
+    def _save(self, batch: Iterable[Base]) -> None:
+        """In one transaction or, when a row spoils it, each row in one of its own."""
+        try:
+            self._storage.save(batch)
+        except OperationalError:
+            raise
+        except Exception:  # noqa: BLE001 - a driver may raise anything; `_save_each` finds the row
+            self._save_each(batch)
+
+    def _save_each(self, batch: Iterable[Base]) -> None:
+        first: Exception | None = None
+        for row in batch:
+            try:
+                self._storage.save([row])
+            except OperationalError:
+                raise
+            except Exception as error:  # a driver may raise anything
+                log.exception("dropped a row of %s", row.__tablename__)
+                first = first or error
+        if first is not None:
+            raise first

@@ -13,7 +13,7 @@ import pytest
 from gymnasium import spaces
 from PIL import Image
 
-from robot_client.errors import SchemaError
+from robot_client.errors import MessageError, SchemaError
 from robot_client.messages import Event, Heartbeat, Hello, PolicyReport
 from robot_client.schema import Chunk, space_to_json
 from server.agent_catalog import AgentCatalog
@@ -460,3 +460,39 @@ def test_the_page_is_served(tmp_path):
         return (await house.http.get("http://test/")).text
 
     assert 'src="app.js"' in in_house(tmp_path, act)
+
+
+def test_what_a_robot_or_learner_says_cannot_spoil_the_database(tmp_path):
+    async def scenario(house):
+        experiment = await house.create()
+        house.experiments.policy_reported("ball-1", PolicyReport("", -1, "the disk is full"))
+        for _ in range(2):
+            said = {"event": "metrics", "updates": 1, "rows": 2, "time": 3.0}
+            said["values"] = {"loss": float("nan"), "entropy": 1.5}
+            house.experiments.learner_said(experiment, said)
+        await house.writer.flush()
+        events = await house.ask("GET", f"/experiments/{experiment}/events")
+        assert [e["kind"] for e in events] == ["not_finite"]
+        assert "loss" in events[0]["text"]
+        found = await house.ask("GET", f"/metrics?experiment={experiment}")
+        assert found["latest"] == {"entropy": 1.5}
+
+    in_house(tmp_path, scenario)
+
+
+def test_a_policy_that_cannot_travel_is_not_kept(tmp_path):
+    async def scenario(house):
+        experiment = await house.create()
+
+        def refuse(experiment, manifest):
+            raise MessageError("header", "at most 65536 bytes", 10**6)
+
+        house.fleet.publish = refuse
+        said = {"event": "policy", "version": 0, "manifest": {"updates": 1}}
+        house.experiments.learner_said(experiment, said)
+        assert house.experiments.policy_version(experiment) is None
+        await house.writer.flush()
+        storage = house.service.storage
+        assert await asyncio.to_thread(storage.latest_policy, experiment) is None
+
+    in_house(tmp_path, scenario)

@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from benchmarks import machine, plots, run
+from benchmarks import acting, learner, machine, plots, run
 
 
 def test_a_result_is_kept_with_its_seed_and_machine(tmp_path):
@@ -34,6 +34,32 @@ def test_a_table_is_aligned():
 @pytest.mark.parametrize("name", run.BENCHMARKS)
 def test_every_benchmark_resolves(name):
     assert callable(import_module(run.BENCHMARKS[name]).measure)
+
+
+@pytest.mark.parametrize("name", ["robots", "spool", "ingest"])
+def test_a_cheap_benchmark_measures_something(name, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rows = run.run(name, quick=True)["rows"]
+    assert rows
+    for row in rows:
+        numbers = [value for value in row.values() if isinstance(value, int | float)]
+        assert numbers
+        assert all(np.isfinite(numbers))
+    assert all(str(column) in capsys.readouterr().out for column in list(rows[0])[:1])
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_acting_says_what_a_step_costs():
+    row = acting.measure(quick=True)["rows"][0]
+    assert 0 < row["p50_ms"] <= row["p99_ms"]
+    assert row["weights_kb"] > 4 * 50  # over 50,000 parameters of four bytes
+
+
+def test_learner_times_updates():
+    case = learner.Case("tiny", "vectors", warmup=0, repeats=1)
+    row = learner.time_updates(case)
+    assert row["updates_per_s"] == pytest.approx(1 / row["wall_s"])
+    assert row["repeats"] == 1
 
 
 def test_an_unknown_benchmark_is_refused(capsys):

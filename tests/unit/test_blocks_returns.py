@@ -97,6 +97,7 @@ def check_imag_loss(x, y, meta):
         policy.log_prob(x["act"])[:, :-1],
         policy.entropy()[:, :-1],
         value[:, :-1],
+        value[:, :-1].pred(),
         slow.pred()[:, :-1],
         returns,
         scale.scale(),

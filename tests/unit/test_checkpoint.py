@@ -1,64 +1,85 @@
-"""Checkpoints that were damaged after they were written."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 import torch
 
-from server.checkpoint import CheckpointError, Checkpoints
+from server.checkpoint import CheckpointError, Checkpoints, write_durably
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """Two checkpoints, 10 and 20, each with its number as content."""
+class Killed(BaseException):
+    pass
+
+
+def save(checkpoints: Checkpoints, number: int) -> None:
+    checkpoints.save(number, {"a/b": torch.full((3,), float(number))}, {"updates": number})
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
-    for number in (10, 20):
-        checkpoints.save(number, {"w": torch.full((3,), float(number))}, {"updates": number})
-    return checkpoints
+    save(checkpoints, 7)
+    tensors, state = checkpoints.load(7)
+    assert torch.equal(tensors["a/b"], torch.full((3,), 7.0))
+    assert state == {"updates": 7}
 
 
-def spoil_tensors(folder):
-    path = folder / "tensors.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+def test_the_newest_two_stay(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for number in (1, 2, 3):
+        save(checkpoints, number)
+    assert checkpoints.numbers() == [2, 3]
 
 
-def cut_state(folder):
-    path = folder / "state.json"
-    path.write_bytes(path.read_bytes()[:20])
+@pytest.mark.parametrize("calls", range(14))
+def test_killed_at_any_step_the_older_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """The n-th sync or rename never happens, nor anything after it."""
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    left = [calls]
+
+    def dies(real):
+        def call(*args):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return real(*args)
+
+        return call
+
+    finished = False
+    with monkeypatch.context() as patch:
+        for name in ("fsync", "rename"):
+            patch.setattr(os, name, dies(getattr(os, name)))
+        try:
+            save(checkpoints, 2)
+            finished = True
+        except Killed:
+            pass
+    newest = Checkpoints(tmp_path).numbers()[-1]
+    assert newest == 2 if finished else newest in (1, 2)
+    _, state = Checkpoints(tmp_path).load(newest)
+    assert state == {"updates": newest}
+    save(Checkpoints(tmp_path), 3)
+    assert Checkpoints(tmp_path).load(3)[1] == {"updates": 3}
 
 
-def lose_tensors(folder):
-    (folder / "tensors.safetensors").unlink()
+def test_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    save(checkpoints, 1)
+    blob = tmp_path / f"{1:012d}" / "tensors.safetensors"
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.write_bytes(data)
+    with pytest.raises(CheckpointError, match="not those that were saved"):
+        checkpoints.load(1)
 
 
-DAMAGES = [spoil_tensors, cut_state, lose_tensors]
-
-
-def test_there_is_none_at_first(tmp_path):
-    assert Checkpoints(tmp_path).load_newest() is None
-
-
-def test_the_newest_comes_back(saved):
-    found = saved.load_newest()
-    assert (found.number, found.state, found.damaged) == (20, {"updates": 20}, [])
-    assert found.tensors["w"].tolist() == [20, 20, 20]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_one_is_set_aside_for_the_one_before(saved, tmp_path, damage):
-    damage(tmp_path / f"{20:012d}")
-    found = saved.load_newest()
-    assert (found.number, found.tensors["w"].tolist()) == (10, [10, 10, 10])
-    assert len(found.damaged) == 1
-    assert f"{20:012d}" in found.damaged[0]
-    assert saved.numbers() == [10]
-    assert (tmp_path / f"damaged-{20:012d}").is_dir()
-    saved.save(20, {"w": torch.zeros(3)}, {"updates": 20})
-    assert saved.load_newest().tensors["w"].tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_when_all_are_damaged_nothing_is_forgotten(saved, tmp_path, damage):
-    for number in saved.numbers():
-        damage(tmp_path / f"{number:012d}")
-    with pytest.raises(CheckpointError, match=f"{20:012d}"):
-        saved.load_newest()
-    assert saved.numbers() == [10, 20]
+def test_write_durably_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    write_durably(tmp_path / "x", b"1")
+    write_durably(tmp_path / "x", b"22")
+    assert (tmp_path / "x").read_bytes() == b"22"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

@@ -1,11 +1,12 @@
 import asyncio
 import re
+import threading
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from server.storage import Episode, Experiment, Metric, Policy, Report, Storage, Writer
 from server.storage.models import Base
@@ -138,30 +139,64 @@ def test_the_writer_saves_in_order_and_everything_at_the_end(storage):
     assert len(storage.episodes("e1")) == 1
 
 
-def test_the_writer_keeps_what_it_could_not_save(storage):
+@pytest.fixture
+def full_disk(storage, monkeypatch):
+    """Until it is cleared, the database cannot be written."""
+    full, save = threading.Event(), storage.save
+
+    def try_save(rows):
+        if full.is_set():
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        save(rows)
+
+    monkeypatch.setattr(storage, "save", try_save)
+    full.set()
+    return full
+
+
+def test_the_writer_keeps_what_it_could_not_save(storage, full_disk):
     async def write():
         writer = Writer(storage)
-        writer.put(episode(0, 1.0))
-        with pytest.raises(IntegrityError):
+        writer.put(experiment(), episode(0, 1.0))
+        with pytest.raises(OperationalError):
             await writer.flush()
-        storage.save([experiment()])
+        full_disk.clear()
         await writer.flush()
 
     asyncio.run(write())
     assert len(storage.episodes("e1")) == 1
 
 
-def test_the_background_writer_survives_a_failure(storage, caplog):
+def test_the_background_writer_survives_a_failure(storage, full_disk, caplog):
     async def write():
         writer = Writer(storage, every_s=0.001)
         await writer.start()
-        writer.put(episode(0, 1.0))
+        writer.put(experiment(), episode(0, 1.0))
         while "could not save" not in caplog.text:
             await asyncio.sleep(0.001)
-        await asyncio.to_thread(storage.save, [experiment()])
+        full_disk.clear()
         while not await asyncio.to_thread(storage.episodes, "e1"):
             await asyncio.sleep(0.001)
         await writer.close()
 
     asyncio.run(write())
-    assert re.search("could not save 1 row", caplog.text)
+    assert re.search("could not save 2 rows", caplog.text)
+
+
+def test_a_row_that_can_never_be_saved_holds_up_no_other(storage):
+    async def scenario():
+        writer = Writer(storage, every_s=0.001)
+        await writer.start()
+        bad = Policy(experiment="?", version=0, updates=0, manifest={}, created_at=0.0)
+        writer.put(bad, experiment())
+        while not await asyncio.to_thread(storage.experiments):
+            await asyncio.sleep(0.005)
+        writer.put(experiment("e2"))
+        while len(await asyncio.to_thread(storage.experiments)) < 2:
+            await asyncio.sleep(0.005)
+        writer.put(Policy(experiment="?", version=1, updates=0, manifest={}, created_at=0.0))
+        with pytest.raises(IntegrityError):
+            await writer.flush()
+        await writer.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,23 @@ def test_the_delay_doubles_up_to_its_limit(tmp_path, monkeypatch):
 
     scenario("raises", tmp_path, act, command=lambda _: ["false"])
     assert delays[:5] == [0.01, 0.02, 0.04, 0.04, 0.04]
+
+
+def test_one_that_misses_its_heartbeats_counts_as_frozen_until_it_speaks(tmp_path):
+    async def act(supervisor, ear):
+        await until(lambda: supervisor.status("x").state == "frozen")
+        supervisor.pause("x")  # it answers orders
+        await until(lambda: supervisor.status("x").state == "paused")
+        return ear.deaths
+
+    patience = replace(SHORT, frozen=0.05)
+    assert scenario("good", tmp_path, act, patience) == []
+
+
+def test_one_whose_training_is_stuck_is_replaced(tmp_path):
+    async def act(supervisor, ear):
+        await until(lambda: len(ear.deaths) >= 2)
+        return ear.deaths[0]
+
+    death = scenario("stuck", tmp_path, act)
+    assert death == ("x", "killed because it was stuck for 1000000 s", False)
