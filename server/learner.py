@@ -174,7 +174,8 @@ class Learner:
             return
         manifest = self._publisher.publish(self._updates)
         self._published = self._updates
-        self._channel.say("policy", version=manifest.version, manifest=manifest.to_json())
+        about = {"version": manifest.version, "manifest": manifest.to_json()}
+        self._channel.say("policy", updates=self._updates, **about)
 
     def _report(self, tensors: dict[str, torch.Tensor]) -> None:
         folder = self._directory / "reports"
@@ -202,7 +203,8 @@ class Learner:
         if found is None:
             return
         for problem in found.damaged:
-            self._channel.say("damaged", text=f"{problem}; goes on from {found.number}")
+            text = f"{problem}; goes on from {found.number}"
+            self._channel.say("damaged", updates=found.number, text=text)
         state = found.state
         self._agent.load_state_dict(found.tensors)
         self._updates = self._counted = int(state["updates"])

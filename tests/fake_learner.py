@@ -52,6 +52,9 @@ def main():
         threading.Event().wait()
     if manner == "garbage":
         print("not JSON\n[1]\n{}", flush=True)
+    if manner == "progresses":
+        say(event="checkpoint", updates=5 + life)
+        sys.exit(3)
     if manner == "once" and life == 1:
         sys.exit(3)
     say(event="metrics", updates=6, rows=100, time=1000.0, values={"loss": 0.5, "ratio": 32})

@@ -196,3 +196,24 @@ def test_a_killed_writer_loses_nothing_it_has_acknowledged(tmp_path: Path):
         assert len(set(marks)) == 1, "a commit was torn"
         whole = [line for line in acknowledged if line.endswith("\n")]
         assert marks[0] >= int(whole[-1].split()[0]) > 0
+
+
+KILLED_READERS = """
+import os, signal, sys
+from pathlib import Path
+from server.replay.store import ReplayStore
+for _ in range(130):
+    if os.fork() == 0:
+        store = ReplayStore(Path(sys.argv[1]), readonly=True)
+        with store.read():
+            os.kill(os.getpid(), signal.SIGKILL)
+    _, status = os.wait()
+    if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+        sys.exit("a reader could not read")
+"""
+
+
+def test_readers_that_were_killed_do_not_keep_later_ones_out(store: ReplayStore):
+    store.append("r", Chunk("boot", 0, 0, rows(0, 0, 3)))
+    subprocess.run([sys.executable, "-c", KILLED_READERS, str(store.path)], check=True)
+    assert store.append("r", Chunk("boot", 0, 3, rows(0, 3, 5))).stored == 2

@@ -117,6 +117,15 @@ def test_it_runs_again_after_a_death_and_remembers_why(tmp_path):
     assert status.restarts == 1
 
 
+def test_one_that_wrote_a_checkpoint_ran_well(tmp_path):
+    async def act(supervisor, ear):
+        await until(lambda: len(ear.deaths) >= 4)
+        return supervisor.status("x").restarts
+
+    endless = Patience(start=60, silence=60, first_delay=0.01, max_delay=3600, well=3600)
+    assert scenario("progresses", tmp_path, act, endless) <= 1
+
+
 def test_a_fatal_error_is_not_tried_again(tmp_path):
     async def act(supervisor, ear):
         await until(lambda: ear.deaths)
