@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from agents.dreamer import Dreamer
+from benchmarks.agents import dreamer
 from benchmarks.machine import Payload, Row, load
-from benchmarks.workload import ACTIONS, SPACES, dreamer
+from benchmarks.workload import ACTIONS, SPACES
 from robot_client.bundle import Manifest, read_safetensors
 from robot_client.policy import OnnxPolicy
 from server.publisher import Publisher

@@ -55,7 +55,7 @@ SPAWN = multiprocessing.get_context("spawn")
 def measure(quick: bool = False) -> Payload:
     """See the module."""
     cases = ((1, 1), (8, 1), (32, 1), (1, 16), (8, 16), (32, 16))
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
         path = Path(folder)
         rows = [
             asyncio.run(ingest(path / f"{streams}-{size}", streams, size, 1.0 if quick else 4.0))

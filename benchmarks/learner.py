@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import ROOT, Payload, Row, load
-from benchmarks.workload import ACTIONS, SPACES, dreamer, filled
+from benchmarks.workload import ACTIONS, SPACES, filled
 from robot_client.schema import space_to_json
 
 # name, wall seconds and CPU seconds per update (medians), peak megabytes
@@ -112,6 +112,7 @@ def time_updates(case: Case) -> Row:
     import torch
 
     from agents.testing import random_batch
+    from benchmarks.agents import dreamer
 
     torch.set_num_threads(case.threads)
     started = perf_counter()

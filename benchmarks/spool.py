@@ -116,13 +116,13 @@ def measure(quick: bool = False) -> Payload:
     rows = 500 if quick else 5000
     found: list[Row] = []
     for rate in (RATE, None):
-        with tempfile.TemporaryDirectory(dir=".") as folder:
+        with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
             segments = Spool(Path(folder))
             result = time_appends(
                 segments, lambda queue=segments: drain_segments(queue), rows, rate
             )
             found.append({"spool": "segments (ours)", "paced_rows_per_s": rate, **result})
-        with tempfile.TemporaryDirectory(dir=".") as folder:
+        with tempfile.TemporaryDirectory(prefix=".bench-", dir=".") as folder:
             database = SqliteSpool(Path(folder))
             result = time_appends(database, database.drain, rows, rate)
             found.append({"spool": "SQLite", "paced_rows_per_s": rate, **result})

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
-from agents.dreamer import Dreamer, DreamerConfig
 from robot_client.schema import Chunk, Columns
 from server.replay.store import ReplayStore
 
@@ -21,12 +19,6 @@ CAMERA_AND_JOINTS = spaces.Dict({**IMAGE.spaces, "joints": spaces.Box(-1, 1, (32
 ACTIONS = spaces.Box(-1, 1, (6,))
 SPACES = {"vectors": VECTORS, "image": IMAGE}
 EPISODE_ROWS = 512
-
-
-def dreamer(observations: str, device: str = "cpu", **config: Any) -> Dreamer:
-    """A fresh Dreamer of the reference's settings, seeded; `observations` names one of SPACES."""
-    torch.manual_seed(0)
-    return Dreamer(SPACES[observations], ACTIONS, DreamerConfig(**config), torch.device(device))
 
 
 def make_rows(space: spaces.Dict, count: int, first: bool) -> Columns:
@@ -50,11 +42,14 @@ def make_rows(space: spaces.Dict, count: int, first: bool) -> Columns:
 
 
 def fill(store: ReplayStore, space: spaces.Dict, rows: int, chunk: int = 16) -> None:
-    """Store `rows` rows of one robot in episodes of EPISODE_ROWS."""
+    """Store `rows` rows of one robot in whole episodes of EPISODE_ROWS, a commit each."""
     begins, goes_on = make_rows(space, chunk, True), make_rows(space, chunk, False)
-    for seq in range(0, rows, chunk):
-        columns = goes_on if seq % EPISODE_ROWS else begins
-        store.append("robot", Chunk("boot", seq // EPISODE_ROWS, seq, columns))
+    for start in range(0, rows, EPISODE_ROWS):
+        chunks = [
+            Chunk("boot", start // EPISODE_ROWS, seq, begins if seq == start else goes_on)
+            for seq in range(start, start + EPISODE_ROWS, chunk)
+        ]
+        store.commit([("robot", one) for one in chunks])
 
 
 def filled(path: Path, space: spaces.Dict, rows: int, chunk: int = 16) -> ReplayStore:

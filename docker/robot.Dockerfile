@@ -9,7 +9,9 @@ COPY server server
 COPY sim sim
 RUN pip install --no-cache-dir -c constraints.txt ".[sim]"
 
-RUN useradd --create-home dreamfleet
+# The spool is in the home folder: what was not delivered outlives the container.
+RUN useradd --create-home dreamfleet && install -d -o dreamfleet /home/dreamfleet/.dreamfleet
 USER dreamfleet
+VOLUME /home/dreamfleet/.dreamfleet
 WORKDIR /home/dreamfleet
 CMD ["dreamfleet-robot", "run", "ball"]

@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_robot(check)
     check.add_argument("--unseeded", action="store_true", help="resets need not be repeatable")
     check.set_defaults(command=_check)
-    spool = commands.add_parser("spool", help="say what waits in a spool")
-    spool.add_argument("directory", type=Path)
+    spool = commands.add_parser("spool", help="say what waits on this robot's disk")
+    spool.add_argument("directory", type=Path, nargs="?", help=f"all of {_HOME}/*/spool if none")
     spool.set_defaults(command=_spool)
     return parser
 
@@ -86,6 +86,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_run)
 
 
+def _robot(args: argparse.Namespace) -> Robot:
+    """A robot's class may be in a file of this folder, which an installed command does not see."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last, so that no file there hides a module
+    return make_robot(args.robot, **args.options)
+
+
 def _options(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
@@ -108,7 +116,7 @@ def _run(args: argparse.Namespace) -> None:
     from robot_client.safety import EmergencyStop, Limits
     from robot_client.spool import Spool
 
-    robot = make_robot(args.robot, **args.options)
+    robot = _robot(args)
     cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
     spool = Spool((args.spool or _HOME / args.name / "spool").expanduser())
     cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space)
@@ -213,20 +221,34 @@ def _show(episode: Episode, as_json: bool, link_error: str) -> None:
 def _check(args: argparse.Namespace) -> None:
     from robot_client.testing import check_robot
 
-    check_robot(make_robot(args.robot, **args.options), seeded=not args.unseeded)
+    check_robot(_robot(args), seeded=not args.unseeded)
     print(f"{args.robot}: keeps the contract")
 
 
 def _spool(args: argparse.Namespace) -> None:
-    with _opened_spool(args.directory) as spool:
-        found = {
+    if args.directory is not None:
+        print(json.dumps(_waiting(args.directory)))
+        return
+    directories = sorted(_HOME.expanduser().glob("*/spool"))
+    if not directories:
+        raise SpoolError(f"{_HOME}: no robot has left a spool there")
+    for directory in directories:
+        try:
+            print(json.dumps(_waiting(directory)))
+        except SpoolError as error:  # such as one in use; the others can still be looked into
+            print(json.dumps({"directory": str(directory), "error": str(error)}))
+
+
+def _waiting(directory: Path) -> dict[str, str | int]:
+    with _opened_spool(directory) as spool:
+        return {
+            "directory": str(directory),
             "epoch": spool.epoch,
             "first_seq": spool.first_unacked,
             "next_seq": spool.next_seq,
             "rows": spool.backlog,
             "bytes": spool.size_bytes,
         }
-    print(json.dumps(found))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Acting: one control step of a policy, with its recurrent state in the caller's hands."""
+"""A policy as it travels: an ONNX graph with its weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import Manifest, TensorSpec
 from robot_client.errors import BundleError
 from robot_client.onnx_file import Initializer, initializers
 from robot_client.ports import Arrays
 from robot_client.ports import Carry as Carry
 from robot_client.robot import Action
-from robot_client.schema import Source
 
 PROBE = "probe/"
 PROBE_TOLERANCE = 1e-3  # absolute and relative: float32 kernels differ between machines
@@ -29,7 +29,7 @@ _DTYPES = {
 _SEVERITY_FATAL = 4  # errors reach us as exceptions; the log would only say them twice
 
 
-class OnnxPolicy:
+class OnnxPolicy(ActorPolicy):
     """A policy graph with its weights in ONNX Runtime, on one thread.
 
     Args:
@@ -44,8 +44,7 @@ class OnnxPolicy:
     def __init__(self, manifest: Manifest, graph: bytes, tensors: Arrays) -> None:
         if manifest.kind != "actor":
             raise BundleError(f"expected a bundle of kind actor, got {manifest.kind}")
-        self.manifest = manifest
-        self.source = Source.RANDOM if manifest.agent == "random" else Source.POLICY
+        super().__init__(manifest)
         weights = {k: np.array(v) for k, v in tensors.items() if not k.startswith(PROBE)}
         probe = {k.removeprefix(PROBE): v for k, v in tensors.items() if k.startswith(PROBE)}
         self._session, self._kept_alive = _session(graph, weights)
@@ -60,46 +59,13 @@ class OnnxPolicy:
         out = next(o for o in self._session.get_outputs() if o.name == "out_action")
         return TensorSpec(_DTYPES.get(out.type, out.type), tuple(out.shape[1:]))
 
-    def init(self) -> Carry:
-        """A carry of zeros, for the first step of an episode."""
-        state = {k: spec.zeros() for k, spec in self.manifest.signature.carry.items()}
-        return Carry(state, self.action_spec.zeros()[0])
+    def blank_action(self) -> Action:
+        """Zeros in the form of the action."""
+        blank: Action = self.action_spec.zeros()[0]
+        return blank
 
-    def blank_extras(self) -> dict[str, NDArray[Any]]:
-        """Zeros in the form of the extras, for rows that the policy did not act on."""
-        return {k: spec.zeros()[0] for k, spec in self.manifest.signature.extras.items()}
-
-    def step(
-        self, carry: Carry, obs: Arrays, is_first: bool, rng: np.random.Generator, explore: bool
-    ) -> tuple[Action, Carry, dict[str, NDArray[Any]]]:
-        """Choose an action.
-
-        Args:
-            carry: from `init()` or the step before, with the action really executed since.
-            obs: one array per observation, as the robot's spaces declare it.
-            is_first: whether this begins an episode: what `carry` holds is then ignored.
-            rng: source of the noise inputs; equal states give equal actions.
-            explore: whether the noise that explores is drawn; without it the action is the mode.
-
-        Returns:
-            The requested action in the robot's scale, the next carry, and the extras by name.
-
-        Raises:
-            BundleError: the graph cannot run on these inputs.
-        """
-        signature = self.manifest.signature
-        feed = {f"in_{k}": np.asarray(v)[None] for k, v in obs.items()}
-        feed |= {f"in_carry_{k}": v for k, v in carry.state.items()}
-        feed |= {"in_prev_action": carry.prev_action[None], "in_is_first": np.array([is_first])}
-        for name, noise in signature.noise.items():
-            drawn = noise.sample(rng)  # always, so that evaluation does not shift the rest
-            feed[f"in_noise_{name}"] = drawn if explore or not noise.acts else np.zeros_like(drawn)
-        out = self._run(feed)
-        action = out["out_action"][0]
-        state = {k: out[f"out_carry_{k}"] for k in signature.carry}
-        return action, Carry(state, action), {k: out[f"out_extra_{k}"][0] for k in signature.extras}
-
-    def _run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name, from inputs by name. Raises BundleError when the graph cannot run."""
         try:
             found = self._session.run(self._outputs, {k: feed[k] for k in self._inputs})
         except KeyError as error:
@@ -118,7 +84,7 @@ class OnnxPolicy:
     def _check_probe(self, probe: Arrays) -> None:
         if "out_action" not in probe:
             raise BundleError("weights: there is no probe/out_action to check the graph with")
-        found = self._run(probe)
+        found = self.run(probe)
         for name, expected in probe.items():
             if name.startswith("out_") and not _close(found.get(name), expected):
                 raise BundleError(

@@ -10,7 +10,6 @@ Every file is written to a temporary name, synced and renamed: a crash leaves it
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 from robot_client.bundle import Manifest, read_safetensors, sha256
+from robot_client.durable import write_durably
 from robot_client.errors import BundleError
 from robot_client.messages import PolicyReport
 from robot_client.policy import OnnxPolicy
@@ -107,7 +107,7 @@ class PolicyCache:
         if sha256(data) != digest:
             raise BundleError(f"blob {digest[:12]}: its content has the hash {sha256(data)[:12]}")
         with self._files:
-            _write(self._blob(digest), data)
+            write_durably(self._blob(digest), data)
 
     def complete(self, manifest: Manifest) -> None:
         """All blobs are here: keep the bundle and build it, unless it is known already.
@@ -123,7 +123,7 @@ class PolicyCache:
                 self._refuse(manifest, "it was refused before")
             elif manifest not in [m for _, m in self._manifests(".json")[-1:]]:
                 text = json.dumps(manifest.to_json(), indent=1)
-                _write(self._bundles / f"{self._next_number():08d}.json", text.encode())
+                write_durably(self._bundles / f"{self._next_number():08d}.json", text.encode())
         self._wake.set()
 
     def take(self) -> OnnxPolicy | None:
@@ -250,18 +250,3 @@ def _blank(space: spaces.Space[Any]) -> Any:
 
 def _blob_names(manifest: Manifest) -> set[str]:
     return {*manifest.graphs.values(), manifest.weights}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write durably: the file is there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

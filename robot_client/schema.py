@@ -12,6 +12,7 @@ three flags, and the action executed after seeing it (zeros on the last row). Th
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -66,6 +67,9 @@ class Source(IntEnum):
     RANDOM = 2
     HUMAN = 3
     HOLD = 4
+
+
+_LAST_SOURCE = int(max(Source))
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,8 @@ def check_columns(fields: Mapping[str, Field], columns: Mapping[str, NDArray[Any
         raise SchemaError(
             "columns.is_terminal", "only where is_last", "a terminal row that is not last"
         )
-    if columns[SOURCE].max() > max(Source):
-        raise SchemaError("columns.source", f"0 to {max(Source)}", columns[SOURCE].max())
+    if columns[SOURCE].max() > _LAST_SOURCE:
+        raise SchemaError("columns.source", f"0 to {_LAST_SOURCE}", columns[SOURCE].max())
 
 
 def space_to_json(space: spaces.Space[Any]) -> Json:
@@ -227,8 +231,11 @@ def _field(where: str, space: spaces.Space[Any]) -> Field:
     raise SchemaError(where, "Box of float32 or uint8, or Discrete", repr(space)[:80])
 
 
+_dtype = functools.cache(np.dtype)  # a comparison with the name would look it up every time
+
+
 def _check_column(name: str, field: Field, rows: int, array: NDArray[Any]) -> None:
-    if array.dtype != field.dtype or array.shape != (rows, *field.shape):
+    if array.dtype != _dtype(field.dtype) or array.shape != (rows, *field.shape):
         raise SchemaError(f"columns.{name}", f"{field.dtype} {(rows, *field.shape)}", _kind(array))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise SchemaError(f"columns.{name}", "finite numbers", "NaN or infinity")

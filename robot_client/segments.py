@@ -25,6 +25,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_client.durable import write_durably
 from robot_client.errors import SpoolError
 from robot_client.wire import ARRAY_DTYPES
 
@@ -249,28 +250,4 @@ def _read_state(directory: Path) -> State | None:
 
 def write_state(directory: Path, state: State) -> None:
     """Replace the state durably, or not at all."""
-    temporary = directory / "state.json.new"
-    with temporary.open("w") as file:
-        json.dump(asdict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / "state.json")
-    fsync_directory(directory)
-
-
-def fdatasync(path: Path) -> None:
-    """Wait until what has been written to a file is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Wait until the names in a directory are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_durably(directory / "state.json", json.dumps(asdict(state)).encode())

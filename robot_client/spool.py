@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from robot_client.durable import sync_directory, sync_file
 from robot_client.errors import SpoolError, SpoolFull
 from robot_client.schema import IS_LAST, MAX_CHUNK_ROWS, Chunk, Columns
 from robot_client.segments import (
@@ -32,8 +33,6 @@ from robot_client.segments import (
     Run,
     Segment,
     column_values,
-    fdatasync,
-    fsync_directory,
     layout,
     locked,
     opened,
@@ -292,10 +291,10 @@ class Spool:
             next_seq = self._next_seq
         try:
             for segment, size in dirty:  # oldest first: what is durable has no gaps
-                fdatasync(segment.path)
+                sync_file(segment.path)
                 segment.durable_size = size
             if dirty:
-                fsync_directory(self._directory)
+                sync_directory(self._directory)
         except OSError as error:
             raise SpoolError(f"{self._directory}: {error}") from error
         self._durable = next_seq

@@ -34,6 +34,7 @@ ARRAY_DTYPES: Mapping[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float64": np.dtype("<f8"),
 }
+_NAMES = {dtype: name for name, dtype in ARRAY_DTYPES.items()}  # `dtype.name` is slow
 _MAX_AXES = 8
 _INT64 = 2**63
 _MAX_FLOAT = sys.float_info.max
@@ -83,7 +84,7 @@ def encode(message: Any, protocol: int, limits: Limits) -> list[Frame]:
         "v": protocol,
         "kind": type(message).__name__,
         "body": {n: check(n, getattr(message, n), limits) for n, check in spec.checks.items()},
-        "arrays": [[n, a.dtype.name, a.shape] for n, a in arrays],
+        "arrays": [[n, _NAMES[a.dtype], a.shape] for n, a in arrays],
     }
     try:
         packed = msgpack.packb(header)
@@ -198,7 +199,7 @@ def _entry(entry: Any) -> tuple[str, str, list[int]]:
     if (
         type(shape) is not list
         or len(shape) > _MAX_AXES
-        or not all(type(n) is int and 0 <= n < _INT64 for n in shape)
+        or [n for n in shape if type(n) is not int or not 0 <= n < _INT64]
     ):
         raise MessageError(f"columns.{name}", f"a shape of at most {_MAX_AXES} axes", _short(shape))
     return name, dtype, shape
@@ -221,7 +222,7 @@ def _array(where: str, name: str, shape: list[int], frame: memoryview) -> NDArra
 
 
 def _encodable(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    if ARRAY_DTYPES.get(array.dtype.name) != array.dtype or array.ndim > _MAX_AXES:
+    if array.dtype not in _NAMES or array.ndim > _MAX_AXES:
         raise MessageError(
             f"columns.{name}",
             f"at most {_MAX_AXES} axes of {', '.join(ARRAY_DTYPES)}",

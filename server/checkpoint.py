@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 
 from robot_client.bundle import sha256
+from robot_client.durable import sync_directory, write_durably
 from server.errors import ServerError
 
 _DONE = "done"
@@ -66,7 +67,7 @@ class Checkpoints:
         write_durably(temporary / "state.json", body)
         write_durably(temporary / _DONE, b"")
         os.rename(temporary, final)
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
         for old in self.numbers()[: -self._keep]:
             shutil.rmtree(self._directory / f"{old:012d}")
         return final
@@ -115,22 +116,3 @@ class Checkpoints:
         aside = self._directory / f"damaged-{number:012d}"
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(self._directory / f"{number:012d}", aside)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that it is there, whole, after a power cut: temporary name, sync, rename."""
-    temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

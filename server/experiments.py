@@ -14,7 +14,6 @@ import asyncio
 import json
 import logging
 import math
-import os
 import secrets
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,6 +21,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from robot_client.clock import Clock, SystemClock
+from robot_client.durable import write_durably
 from robot_client.errors import DreamfleetError, SchemaError
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
@@ -419,13 +419,9 @@ class Experiments:
 def write_description(directory: Path, experiment: Experiment) -> None:
     """Write `experiment.json`, which tells the learner all it needs, in one step."""
     directory.mkdir(parents=True, exist_ok=True)
-    half = directory / "experiment.json.part"
-    with half.open("w") as file:
-        described = {name: getattr(experiment, name) for name in _DESCRIBED}
-        json.dump(described | experiment.settings, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(directory / "experiment.json")
+    described = {name: getattr(experiment, name) for name in _DESCRIBED}
+    text = json.dumps(described | experiment.settings, indent=1)
+    write_durably(directory / "experiment.json", text.encode())
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:

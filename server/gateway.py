@@ -264,10 +264,13 @@ class Gateway:
     def _next_frames(self) -> list[zmq.Frame]:
         """One message, not copied. Half the cost of `recv_multipart`, which asks the socket for
         more after every frame. Raises zmq.Again when there is none."""
-        frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
-        while frames[-1].more:
-            frames.append(self._socket.recv(zmq.NOBLOCK, copy=False))
-        return frames
+        receive = self._socket.recv
+        frames: list[zmq.Frame] = []
+        while True:
+            frame = receive(zmq.NOBLOCK, False)
+            frames.append(frame)
+            if not frame.more:
+                return frames
 
     def _receive(self, frames: list[zmq.Frame]) -> None:
         peer = frames[0].bytes

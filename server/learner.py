@@ -24,8 +24,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agents.errors import UnknownAgent, UnsupportedSpace
 from robot_client.clock import Clock, SystemClock
+from robot_client.durable import write_durably
 from server.channel import Channel
-from server.checkpoint import Checkpoints, write_durably
+from server.checkpoint import Checkpoints
 from server.errors import ReplayError
 from server.job import Job
 from server.pictures import picture

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from agents.agent import Actor
 from agents.export import GRAPH, ActorExport
 from robot_client.bundle import Manifest, sha256
+from robot_client.durable import write_durably
 from robot_client.schema import ActionSpace, space_hash
-from server.checkpoint import write_durably
 
 
 class Publisher:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,6 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 BOTH = pytest.mark.parametrize("kind", SPACES)
 ALL = pytest.mark.parametrize("name", AGENTS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    torch.set_num_threads(1)
-    return
 
 
 def build(name: str, kind: str) -> Agent:

@@ -36,6 +36,7 @@ LEARNER_SIDE = (
     "server.lockstep",
     "server.prefetch",
     "server.publisher",
+    "server.torch_policy",
     "server.training",
 )
 NOT_IMPORTABLE = ("server.storage.migrations",)

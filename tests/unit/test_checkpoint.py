@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from server.checkpoint import CheckpointError, Checkpoints, write_durably
+from server.checkpoint import CheckpointError, Checkpoints
 
 
 class Killed(BaseException):
@@ -76,10 +76,3 @@ def test_a_damaged_one_is_refused(tmp_path: Path) -> None:
     blob.write_bytes(data)
     with pytest.raises(CheckpointError, match="not those that were saved"):
         checkpoints.load(1)
-
-
-def test_write_durably_leaves_nothing_else_behind(tmp_path: Path) -> None:
-    write_durably(tmp_path / "x", b"1")
-    write_durably(tmp_path / "x", b"22")
-    assert (tmp_path / "x").read_bytes() == b"22"
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]

@@ -24,11 +24,6 @@ BOX = spaces.Box(-1, 1, (2,), np.float32)
 DISCRETE = spaces.Discrete(3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def make(space: spaces.Dict = VECTOR, action: Any = BOX, **config: Any) -> Dreamer:
     torch.manual_seed(0)
     small = {"size": "tiny", "batch_size": 2, "batch_length": 6, "horizon": 3, "warmup": 1}

@@ -32,7 +32,6 @@ from robot_client.messages import (
     Pulse,
     Rejected,
     Upload,
-    Verb,
     Welcome,
     decode,
     encode,
@@ -43,7 +42,7 @@ from server.curve import Curve
 from server.errors import Conflict, NotFound, SettingsError
 from server.gateway import Gateway
 from server.replay.store import ReplayStore
-from server.sessions import LOST_S, Orders
+from server.sessions import LOST_S
 from server.writer import ChunkWriter, Delivery
 from tests.unit.replay_rows import Recorder, rows
 
@@ -445,16 +444,3 @@ def test_only_enrolled_keys_come_in_and_the_key_is_the_name(serve):
         assert gateway.store("exp").rows == 5
 
     serve(scenario, curve=Curve(server_public, server_secret, enrolled.get))
-
-
-@pytest.mark.parametrize(
-    ("first", "second"), [("release", "stop"), ("stop", "release"), ("resume", "pause")]
-)
-def test_a_command_that_a_later_one_undoes_is_never_repeated(first: Verb, second: Verb):
-    orders = Orders()
-    old = orders.add("ball-1", first)
-    other = orders.add("ball-2", first)
-    new = orders.add("ball-1", second)
-    assert orders.pending("ball-1") == [new]
-    assert orders.pending("ball-2") == [other]
-    assert orders.get(old.id).error == f"undone by command {new.id}"

@@ -1,24 +1,19 @@
 """The link against a small server of its own: hello, uploads, policies, keys, and every break."""
 
 import contextlib
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import zmq
 
 from robot_client import keys
-from robot_client.bundle import Manifest, Signature, sha256
-from robot_client.clock import SystemClock
-from robot_client.errors import BundleError, LinkError
-from robot_client.fetch import PART_BYTES, Fetch
-from robot_client.link import CurveKeys, Link, check_address
+from robot_client.bundle import sha256
+from robot_client.errors import LinkError
+from robot_client.link import CurveKeys, check_address
 from robot_client.messages import (
     Ack,
     BlobPart,
@@ -28,123 +23,15 @@ from robot_client.messages import (
     Event,
     Heartbeat,
     Hello,
-    Message,
     PolicyOffer,
     PolicyReport,
     Pulse,
     Rejected,
     Upload,
     Welcome,
-    decode,
-    encode,
 )
-from robot_client.spool import Spool
-from robot_client.uplink import MAX_WAIT, WINDOW_CHUNKS, Uplink
+from tests.unit.link_server import BLOBS, GRAPH, WEIGHTS, Server, Setup, manifest
 from tests.unit.test_spool import fill, row
-
-M = TypeVar("M")
-HELLO = Hello("ball", "", {}, {}, 2.0, {"name": "roll"}, 0, 0, -1, "0.1.0")
-WEIGHTS = np.random.default_rng(0).bytes(5 * PART_BYTES + 7)
-GRAPH = b"a small graph"
-
-
-def manifest(version: int = 0, weights: bytes = WEIGHTS) -> Manifest:
-    blobs = {sha256(GRAPH): len(GRAPH), sha256(weights): len(weights)}
-    spaces = ("ab" * 32, "cd" * 32)
-    return Manifest(
-        "x1", "dreamer", version, "actor", {"policy": sha256(GRAPH)}, sha256(weights), blobs,
-        *spaces, Signature(),
-    )  # fmt: skip
-
-
-class Inbox:
-    """Keeps what it is given; `want` is waited for by the tests."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
-        self.versions: list[int] = []
-
-    def offered(self, manifest: Manifest) -> list[tuple[str, int]]:
-        return [(d, n) for d, n in manifest.sizes.items() if d not in self.blobs]
-
-    def received(self, sha256: str, data: bytes) -> None:
-        self.blobs[sha256] = data
-
-    def complete(self, manifest: Manifest) -> None:
-        self.versions.append(manifest.version)
-
-
-class Server:
-    """A ROUTER that does only what a test tells it to."""
-
-    def __init__(self, context: zmq.Context[Any], address: str = "tcp://127.0.0.1:*") -> None:
-        self.socket = context.socket(zmq.ROUTER)
-        self.socket.linger = 0
-        self.socket.rcvtimeo = 10_000
-        self._wanted = address
-        self.peer = b""
-
-    def bind(self, secret: bytes | None = None) -> str:
-        if secret is not None:
-            self.socket.curve_server = True
-            self.socket.curve_secretkey = secret
-        self.socket.bind(self._wanted)
-        self.address: str = self.socket.last_endpoint.decode()
-        return self.address
-
-    def receive(self) -> Message:
-        self.peer, *frames = self.socket.recv_multipart()
-        return decode(frames)
-
-    def want(self, kind: type[M]) -> M:
-        """The next message of this kind; heartbeats on the way are answered, others dropped."""
-        while True:
-            message = self.receive()
-            if isinstance(message, kind):
-                return message
-            if isinstance(message, Heartbeat):
-                self.send(Pulse(message.tick, "running"))
-
-    def send(self, message: Message) -> None:
-        self.socket.send_multipart([self.peer, *encode(message)])
-
-    def welcome(self, next_seq: int = 0) -> Hello:
-        hello = self.want(Hello)
-        self.send(Welcome("ball", "x1", next_seq, 0.1))
-        return hello
-
-
-@dataclass
-class Setup:
-    """A spool, a link to `server`, and what the link passed on."""
-
-    directory: Path
-    stack: ExitStack
-    context: zmq.Context[Any]
-    inbox: Inbox = field(default_factory=Inbox)
-    commands: list[Command] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.spool = Spool(self.directory)
-        self.stack.callback(self.spool.close)
-        self.server = self.new_server()
-
-    def new_server(self, *address: str) -> Server:
-        server = Server(self.context, *address)
-        self.stack.callback(server.socket.close)
-        return server
-
-    def link(self, address: str, curve: CurveKeys | None = None) -> Link:
-        link = Link(
-            address, HELLO, self.spool, self.inbox, self.heartbeat, self.commands.append,
-            SystemClock(), curve,
-        )  # fmt: skip
-        self.stack.callback(link.close)
-        link.start()
-        return link
-
-    def heartbeat(self) -> Heartbeat:
-        return Heartbeat(7, 3, "fresh", "", self.spool.backlog, 2.0, 0, 0)
 
 
 @pytest.fixture
@@ -330,9 +217,6 @@ def serve_part(server: Server, blobs: dict[str, bytes]) -> BlobRequest:
     return request
 
 
-BLOBS = {sha256(WEIGHTS): WEIGHTS, sha256(GRAPH): GRAPH}
-
-
 def test_an_offered_policy_is_fetched_and_resumed(setup: Setup) -> None:
     setup.link(setup.server.bind())
     setup.server.welcome()
@@ -375,84 +259,6 @@ def test_a_policy_that_the_server_no_longer_has_is_given_up(setup: Setup) -> Non
     assert setup.server.want(Event).kind == "policy_refused"
 
 
-def part_of(blob: bytes, request: BlobRequest) -> BlobPart:
-    data = np.frombuffer(blob[request.offset : request.offset + request.size], np.uint8)
-    return BlobPart(request.sha256, request.offset, len(blob), {"data": data})
-
-
-def test_a_newer_offer_takes_over_the_parts_it_needs() -> None:
-    inbox = Inbox()
-    fetch = Fetch(inbox)
-    fetch.offer(manifest(1))
-    first = list(fetch.requests(0.0))
-    assert len(first) == 4
-    for request in first:
-        fetch.part(part_of(BLOBS[request.sha256], request))
-    fetch.offer(manifest(2))
-    rest = [r for now in range(2) for r in fetch.requests(float(now))]
-    assert len(rest) == 3
-    for request in rest:
-        fetch.part(part_of(BLOBS[request.sha256], request))
-    assert inbox.versions == [2]
-    assert inbox.blobs == BLOBS
-
-
-def test_parts_without_an_answer_are_asked_for_again() -> None:
-    fetch = Fetch(Inbox())
-    fetch.offer(manifest(1))
-    first = set(fetch.requests(0.0))
-    assert list(fetch.requests(1.0)) == []
-    assert set(fetch.requests(3.0)) == first
-
-
-@pytest.mark.parametrize("total", [0, 12])
-def test_a_part_of_the_wrong_size_gives_the_policy_up(total: int) -> None:
-    fetch = Fetch(Inbox())
-    fetch.offer(manifest(1))
-    request = next(r for r in fetch.requests(0.0) if r.sha256 == sha256(GRAPH))
-    data = {"data": np.zeros(12 if total else len(GRAPH), np.uint8)}
-    with pytest.raises(BundleError, match="expected 13 bytes"):
-        fetch.part(BlobPart(request.sha256, 0, total, data))
-    assert fetch.manifest is None
-    assert list(fetch.requests(9.0)) == []
-
-
-def test_the_window_is_bounded_and_unfinished_chunks_wait(tmp_path: Path) -> None:
-    queue = Spool(tmp_path)
-    fill(queue, 0, 2 * WINDOW_CHUNKS * 64 + 1)
-    uplink = Uplink(queue)
-    uplink.begin(0)
-
-    def send(now: float) -> list[int]:
-        seqs = []
-        while (upload := uplink.upload(now)) is not None:
-            uplink.sent(upload, now)
-            seqs.append(upload.first_seq)
-        return seqs
-
-    assert send(0.0) == list(range(0, WINDOW_CHUNKS * 64, 64))
-    uplink.acked(64, 0.1)
-    assert send(0.1) == [WINDOW_CHUNKS * 64]
-    uplink.acked(2 * WINDOW_CHUNKS * 64, 0.25)
-    assert send(0.25) == []
-    assert send(0.25 + MAX_WAIT) == [2 * WINDOW_CHUNKS * 64]
-    uplink.acked(2 * WINDOW_CHUNKS * 64 + 1, 1.0)
-    assert send(5.0) == []
-    queue.close()
-
-
-def test_what_is_not_acknowledged_is_sent_again(tmp_path: Path) -> None:
-    queue = Spool(tmp_path)
-    queue.append(0, row(0, last=True))
-    uplink = Uplink(queue)
-    for now in (0.0, 2.5, 5.0):
-        upload = uplink.upload(now)
-        assert upload is not None
-        uplink.sent(upload, now)
-        assert uplink.upload(now + 1.0) is None
-    queue.close()
-
-
 def curve(server: keys.KeyPair) -> CurveKeys:
     return CurveKeys(keys.generate(), server.public)
 
@@ -481,30 +287,3 @@ def test_other_machines_need_keys() -> None:
     for bad in ("127.0.0.1:5700", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "http://localhost:1"):
         with pytest.raises(LinkError, match="expected an address"):
             check_address(bad, None)
-
-
-def test_keys_are_written_for_their_owner_only(tmp_path: Path) -> None:
-    pair = keys.generate()
-    path = keys.write(tmp_path / "keys", "ball", pair)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert keys.read(path) == pair
-    assert keys.read_public(path.with_suffix(".pub")) == pair.public
-    assert pair.secret not in repr(pair)
-    with pytest.raises(LinkError, match="exists"):
-        keys.write(tmp_path / "keys", "ball", pair)
-    path.chmod(0o644)
-    with pytest.raises(LinkError, match="chmod 600"):
-        keys.read(path)
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"public": "x", "secret": 3}'])
-def test_damaged_keys_are_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "ball.key"
-    path.write_text(text)
-    path.chmod(0o600)
-    with pytest.raises(LinkError, match="not a key file"):
-        keys.read(path)
-    with pytest.raises(LinkError, match="not a public key"):
-        keys.read_public(path)
-    with pytest.raises(LinkError):
-        keys.read(tmp_path / "nothing.key")

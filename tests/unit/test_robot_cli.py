@@ -29,7 +29,7 @@ class Vector:
     """The robot that the hand-made policy fits."""
 
     def __new__(cls) -> object:
-        from tests.unit.test_runtime import Arm
+        from tests.unit.control import Arm
 
         return Arm(steps=5)
 
@@ -76,12 +76,41 @@ def test_it_acts_from_its_cache_with_no_server(
     spool.close()
 
 
+def test_spool_without_a_folder_lists_every_robot_of_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["spool"]) == 1
+    assert "no robot has left a spool" in capsys.readouterr().err
+    left, used = (tmp_path / ".dreamfleet" / name / "spool" for name in ("a", "b"))
+    Spool(left).close()
+    spool = Spool(used)
+    assert main(["spool"]) == 0
+    spool.close()
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["directory"], first["rows"]) == (str(left), 0)
+    assert second["directory"] == str(used)
+    assert "another robot process uses this spool" in second["error"]
+
+
 def test_check_says_whether(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "gym:CartPole-v1"]) == 0
     assert "keeps the contract" in capsys.readouterr().out
     assert main(["check", "counting", "--unseeded", "--options", '{"action": "box"}']) == 0
     assert main(["check", "counting"]) == 1
     assert "reset(0) twice" in capsys.readouterr().err
+
+
+def test_a_robot_may_be_in_a_file_of_the_present_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from robot_client.robots.counting import CountingRobot as Mine\n"
+    (tmp_path / "mine_of_this_folder.py").write_text(text)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert main(["check", "mine_of_this_folder:Mine"]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "mine_of_this_folder:Mine", "--unseeded"]) == 0
+    assert "keeps the contract" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

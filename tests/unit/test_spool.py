@@ -191,7 +191,7 @@ def test_rows_are_durable_before_they_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(spool, "fdatasync", synced.append)
+    monkeypatch.setattr(spool, "sync_file", synced.append)
     queue = Spool(tmp_path)
     fill(queue, 0, 3)
     assert synced == []  # append never waits for the disk

@@ -1,0 +1,19 @@
+"""Read by pytest before any test module, in every worker: what must hold before torch is loaded."""
+
+import os
+
+import pytest
+
+# Tests run side by side, and so do the processes that they start: each computes on one thread, and
+# a thread that waits does not spin.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, known by a time limit of their own, so that none is left to the end."""
+    items.sort(key=_limit, reverse=True)
+
+
+def _limit(item: pytest.Item) -> float:
+    own = item.get_closest_marker("timeout")
+    return float(own.args[0]) if own is not None and own.args else 0.0

@@ -1,0 +1,132 @@
+"""A server without sockets: real storage, a real supervisor, fake learners and a fake fleet."""
+
+import asyncio
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+from gymnasium import spaces
+
+from robot_client.messages import Heartbeat, Hello
+from robot_client.schema import space_to_json
+from server.agent_catalog import AgentCatalog
+from server.app import build_app
+from server.errors import Invalid, NotFound
+from server.experiments import Experiments
+from server.service import Service, open_storage
+from server.sessions import SessionInfo
+from server.settings import Settings
+from server.supervisor import Patience
+
+FAKE = Path(__file__).parents[1] / "fake_learner.py"
+OBSERVATION = space_to_json(spaces.Dict({"x": spaces.Box(-1, 1, (2,), np.float32)}))
+ACTION = space_to_json(spaces.Discrete(3))
+SHORT = Patience(stop=30, first_delay=0.01, max_delay=0.02)
+
+
+class Checker(AgentCatalog):
+    """Knows one agent, `fake`, with one setting, without loading any."""
+
+    async def agents(self):
+        return [
+            {
+                "name": "fake",
+                "doc": "For tests.",
+                "presets": ["laptop"],
+                "schema": {"type": "object"},
+                "error": None,
+            }
+        ]
+
+    async def check(self, agent, preset, config):
+        if agent != "fake":
+            raise Invalid("agent", "fake", agent)
+        return {"size": "tiny"} | config
+
+
+class FakeFleet:
+    def __init__(self):
+        self.published, self.commands, self.connected, self.frame = [], [], {}, None
+
+    def publish(self, experiment, manifest):
+        self.published.append((experiment, manifest))
+
+    def command(self, robot, verb):
+        if robot not in self.connected:
+            raise NotFound(f"robot {robot} is not connected")
+        self.commands.append((robot, verb))
+        return len(self.commands)
+
+    def sessions(self):
+        return list(self.connected.values())
+
+    def camera(self, robot):
+        return self.frame
+
+
+class House:
+    """A server without sockets. `manner` says how its learners behave: see fake_learner.py."""
+
+    def __init__(self, service, writer):
+        self.service, self.fleet, self.experiments = service, service.fleet, service.experiments
+        self.writer = writer
+        transport = httpx.ASGITransport(build_app(service), raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://test/api/v1")
+
+    async def ask(self, method, path, body=None, status=None):
+        answer = await self.http.request(method, path, json=body)
+        expected = status or {"GET": 200, "POST": 200}[method]
+        assert answer.status_code == expected, answer.text
+        return answer.json()
+
+    async def create(self, **changes):
+        body = {"name": "ball", "agent": "fake"} | changes
+        return (await self.ask("POST", "/experiments", body, 201))["id"]
+
+    def join(self, robot="ball-1", observation=OBSERVATION, **changes):
+        hello = hello_of(robot, observation, **changes)
+        experiment = self.experiments.admit(robot, hello)
+        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4)
+        self.fleet.connected[robot] = SessionInfo(robot, experiment, beat, True, 0.1, 0, {})
+        return experiment
+
+    async def until(self, experiment, condition):
+        while not condition(view := await self.ask("GET", f"/experiments/{experiment}")):
+            await asyncio.sleep(0.01)
+        return view
+
+
+def hello_of(robot, observation=OBSERVATION, action=ACTION):
+    task = {"name": "roll", "episode_steps": 10}
+    return Hello(robot, "a", observation, action, 20.0, task, 0, 0, -1, "test")
+
+
+@asynccontextmanager
+async def open_house(tmp_path, manner="good"):
+    settings = Settings(tmp_path)
+
+    def command(directory):
+        (directory / manner).mkdir(exist_ok=True)
+        return [sys.executable, str(FAKE), str(directory / manner)]
+
+    async with open_storage(settings) as (storage, writer):
+        checker, fleet = Checker(), FakeFleet()
+        experiments = Experiments(settings, storage, writer, checker, command, SHORT)
+        await experiments.load()
+        await experiments.open(fleet)
+        house = House(Service(settings, storage, experiments, checker, fleet), writer)
+        try:
+            async with house.http:
+                yield house
+        finally:
+            await experiments.close()
+
+
+def in_house(tmp_path, act, manner="good"):
+    async def run():
+        async with open_house(tmp_path, manner) as house:
+            return await act(house)
+
+    return asyncio.run(run())
