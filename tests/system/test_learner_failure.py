@@ -55,6 +55,12 @@ def spoil(server, experiment, number):
         file.write(bytes(255 - b for b in block))
 
 
+def told(server, experiment, kind):
+    """Texts of the experiment's events of this kind."""
+    events = server.get(f"/experiments/{experiment}/events")
+    return [event["text"] for event in events if event["kind"] == kind]
+
+
 def frozen(server, experiment):
     """Stop the learner where it stands, so that no checkpoint can come; its pid."""
     pid = learning(server, experiment)["pid"]
@@ -87,9 +93,10 @@ def a_damaged_checkpoint_is_passed_over(server, experiment):
     older, newest = server.checkpoints(experiment)
     spoil(server, experiment, newest)
     kill(pid)
+    wait_until(lambda: told(server, experiment, "checkpoint_damaged"), server.child.tail)
+    assert server.wait_for(experiment, lambda e: e["learner"]["pid"] not in (None, pid))
     learning(server, experiment, newest)
-    events = server.get(f"/experiments/{experiment}/events")
-    text = next(e["text"] for e in events if e["kind"] == "checkpoint_damaged")
+    (text,) = told(server, experiment, "checkpoint_damaged")
     assert f"{newest:012d}" in text
     assert f"from {older}" in text
     folder = server.data / "experiments" / experiment / "checkpoints"
@@ -113,8 +120,7 @@ def without_a_whole_checkpoint_it_fails_until_there_is_one(server, experiment, c
     again = server.wait_for(experiment, lambda e: e["learner"]["restarts"] >= 2)
     assert "CheckpointError" in again["learner"]["reason"]
     assert server.checkpoints(experiment) == numbers
-    kinds = [e["kind"] for e in server.get(f"/experiments/{experiment}/events")]
-    assert kinds.count("learner_failed") >= 3
+    assert len(told(server, experiment, "learner_failed")) >= 3
     shutil.rmtree(folder)
     shutil.copytree(kept, folder)
     learning(server, experiment, numbers[-1])
