@@ -18,7 +18,6 @@ from gymnasium import spaces
 
 from robot_client.bundle import sha256
 from robot_client.clock import ManualClock
-from robot_client.link import SILENCE
 from robot_client.messages import (
     Ack,
     BlobPart,
@@ -37,7 +36,6 @@ from robot_client.messages import (
     decode,
     encode,
 )
-from robot_client.safety import Limits as LadderLimits
 from robot_client.schema import Chunk, space_to_json
 from robot_client.wire import Limits
 from server.curve import Curve
@@ -45,7 +43,6 @@ from server.errors import Conflict, NotFound, SettingsError
 from server.gateway import HEARTBEAT_S, Gateway
 from server.replay.store import ReplayStore
 from server.sessions import LOST_S
-from server.supervisor import Patience
 from server.writer import ChunkWriter, Delivery
 from tests.unit.replay_rows import Recorder, rows
 
@@ -399,19 +396,6 @@ def test_stopping_makes_durable_what_has_been_taken(tmp_path: Path):
     store.close()
 
 
-def test_a_failed_commit_is_not_acknowledged_and_says_why(tmp_path: Path):
-    store = ReplayStore(tmp_path / "replay")
-    store.close()
-    results: list[Any] = []
-    writer = ChunkWriter(lambda _: store, results.extend, 10)
-    ((name, chunk),) = Recorder().chunks(4)
-    writer.put(Delivery(b"", "exp", name, chunk, 100))
-    writer.start()
-    writer.stop()
-    assert results == []
-    assert "closed" in writer.problem.lower()
-
-
 @pytest.mark.parametrize("endpoint", ["tcp://*:5555", "tcp://0.0.0.0:1", "tcp://192.168.1.2:1"])
 def test_other_machines_need_keys(endpoint: str):
     with pytest.raises(SettingsError, match="keys"):
@@ -454,31 +438,3 @@ def test_only_enrolled_keys_come_in_and_the_key_is_the_name(serve):
         assert gateway.store("exp").rows == 5
 
     serve(scenario, curve=Curve(server_public, server_secret, enrolled.get))
-
-
-def test_a_frozen_learner_or_server_is_noticed_within_the_budget():
-    budget, way = 1.5, 0.05
-    assert Patience().frozen + HEARTBEAT_S + way <= budget
-    assert SILENCE + way <= budget
-    assert LadderLimits.for_rate(5.0).server_s + 1 / 5.0 + way <= budget  # a step of the loop later
-    assert 4 * HEARTBEAT_S < SILENCE  # some answers may be late or lost
-
-
-def test_a_chunk_that_cannot_be_stored_holds_up_no_other(tmp_path: Path):
-    class Picky(ReplayStore):
-        def commit(self, batch: Any) -> Any:
-            if any(robot == "odd" for robot, _ in batch):
-                raise ValueError("nobody foresaw this")
-            return super().commit(batch)
-
-    store = Picky(tmp_path / "replay")
-    stored: list[Any] = []
-    writer = ChunkWriter(lambda _: store, stored.extend, 10**6)
-    ((_, odd),) = Recorder().chunks(4)
-    writer.put(Delivery(b"", "exp", "odd", odd, 100))
-    for name, chunk in Recorder().chunks(8, 4):
-        writer.put(Delivery(b"", "exp", name, chunk, 100))
-    writer.start()
-    writer.stop()
-    assert [outcome.stored for _, outcome in stored] == [4, 4]
-    store.close()
