@@ -152,7 +152,7 @@ def watch_learner(size: str, observations: str, seconds: float) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         filled(directory / "replay", SPACES[observations], REPLAY_ROWS).close()
-        _describe(directory, size, observations)
+        describe(directory, size, observations)
         command = [sys.executable, "-m", "server.learner", str(directory)]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -188,15 +188,16 @@ def _hear(learner: "subprocess.Popen[str]", seconds: float) -> list[tuple[float,
     return spans
 
 
-def _describe(directory: Path, size: str, observations: str) -> None:
+def describe(directory: Path, size: str, observations: str) -> None:
+    """Write the learner's job: as much training as there can be."""
     job = {
         "id": "benchmark",
         "agent": "dreamer",
         "config": {"size": size},
         "observation_space": space_to_json(SPACES[observations]),
         "action_space": space_to_json(ACTIONS),
-        "train_ratio": 1e9,
-        "max_debt": 10**9,
+        "train_ratio": 65536,
+        "max_debt": 1_000_000,
     }
     (directory / "experiment.json").write_text(json.dumps(job))
 

@@ -5,7 +5,10 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from agents.agent import Sequences
 from benchmarks import acting, learner, machine, plots, run
+from server.job import Job
+from server.training import make_limiter
 
 
 def test_a_result_is_kept_with_its_seed_and_machine(tmp_path):
@@ -60,6 +63,12 @@ def test_learner_times_updates():
     row = learner.time_updates(case)
     assert row["updates_per_s"] == pytest.approx(1 / row["wall_s"])
     assert row["repeats"] == 1
+
+
+def test_nothing_holds_the_learner_back_while_it_is_watched(tmp_path):
+    learner.describe(tmp_path, "tiny", "image")
+    limiter = make_limiter(Sequences(16, 64), Job.read(tmp_path))
+    assert limiter.allowed(learner.REPLAY_ROWS) > 100_000
 
 
 def test_an_unknown_benchmark_is_refused(capsys):
