@@ -41,6 +41,7 @@ from robot_client.safety import (
     SafetyFilter,
     Verdict,
     Watchdog,
+    declared_age,
     silence_limit,
 )
 from robot_client.schema import (
@@ -279,7 +280,7 @@ class Runtime:
         """Read the sensors; their age is how long that took, or what the robot itself says."""
         asked = self._clock.monotonic()
         reading = self._robot.observe()
-        declared = float(reading.info.get("age_s", 0.0))
+        declared = declared_age(reading.info)
         self._observation_age = self._clock.monotonic() - asked + declared
         self._return += reading.reward
         return reading

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +24,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_client.clock import Clock
-from robot_client.errors import SafetyStop, SchemaError
+from robot_client.errors import RobotError, SafetyStop, SchemaError
 from robot_client.robot import Action, Robot, as_action
 from robot_client.schema import ActionSpace
 
@@ -340,3 +340,11 @@ def _bounds(space: spaces.Box) -> tuple[Numbers, Numbers]:
 
 def _brief(value: Any) -> str:
     return str(np.asarray(value).ravel()[:4].tolist())
+
+
+def declared_age(info: Mapping[str, Any]) -> float:
+    """Seconds that a robot says its reading is old, `age_s`. Raises RobotError if it is none."""
+    age = info.get("age_s", 0.0)
+    if not isinstance(age, int | float) or not 0 <= age < math.inf:
+        raise RobotError(f"info.age_s: expected seconds, at least 0, got {age!r}")
+    return float(age)

@@ -10,19 +10,23 @@ from gymnasium import spaces
 from agents.agent import Actor
 from agents.export import GRAPH, ActorExport
 from robot_client.bundle import Manifest, sha256
+from robot_client.clock import Clock
 from robot_client.durable import write_durably
 from robot_client.schema import ActionSpace, space_hash
 
 
 class Publisher:
-    """Writes versions of one experiment's policy under its directory; the newest `keep` stay.
+    """Writes versions of one experiment's policy under its directory.
+
+    The newest `keep` stay, and all younger than `keep_s` seconds: a robot may be fetching one.
 
     Args:
         directory: the experiment's; manifests go to policies/, blobs to blobs/.
         experiment, agent: ids for the manifests.
         actor: shares the agent's parameters.
         observation_space, action_space: of the robots.
-        keep: how many versions stay on disk.
+        clock: tells how old a version is.
+        keep, keep_s: see above.
     """
 
     def __init__(
@@ -33,12 +37,14 @@ class Publisher:
         actor: Actor,
         observation_space: spaces.Dict,
         action_space: ActionSpace,
+        clock: Clock,
         keep: int = 5,
+        keep_s: float = 60.0,
     ) -> None:
         self._policies, self._blobs = directory / "policies", directory / "blobs"
         self._experiment, self._agent, self._actor = experiment, agent, actor
         self._spaces = observation_space, action_space
-        self._keep = keep
+        self._clock, self._keep, self._keep_s = clock, keep, keep_s
         self._export: ActorExport | None = None
         self._sizes: dict[str, int] = {}
         for folder in (self._policies, self._blobs):
@@ -81,11 +87,14 @@ class Publisher:
     def _prune(self) -> None:
         """Delete all but the newest versions, and the blobs that no version names."""
         manifests = sorted(self._policies.glob("*.json"))
-        for old in manifests[: -self._keep]:
-            old.unlink()
+        oldest = self._clock.wall() - self._keep_s
+        outdated = {m for m in manifests[: -self._keep] if m.stat().st_mtime < oldest}
+        for path in outdated:
+            path.unlink()
         used: set[str] = set()
-        for path in manifests[-self._keep :]:
-            used |= json.loads(path.read_bytes())["sizes"].keys()
+        for path in manifests:
+            if path not in outdated:
+                used |= json.loads(path.read_bytes())["sizes"].keys()
         for blob in self._blobs.iterdir():
             if blob.name not in used:
                 blob.unlink()

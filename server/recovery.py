@@ -7,11 +7,14 @@ leaves it behind.
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from robot_client.schema import Json
 from server.errors import ReplayError
 from server.replay.store import ReplayStore
+
+log = logging.getLogger(__name__)
 
 
 def rows_in(directory: Path) -> int | None:
@@ -27,9 +30,11 @@ def rows_in(directory: Path) -> int | None:
 
 
 def newest_manifest(directory: Path) -> Json | None:
-    """The newest policy that the experiment's learner has written; None before the first."""
-    written = sorted((directory / "policies").glob("*.json"))
-    if not written:
-        return None
-    manifest: Json = json.loads(written[-1].read_bytes())
-    return manifest
+    """The newest whole policy that the experiment's learner has written; None if there is none."""
+    for path in sorted((directory / "policies").glob("*.json"), reverse=True):
+        try:
+            manifest: Json = json.loads(path.read_bytes())
+            return manifest
+        except (OSError, ValueError):
+            log.warning("%s is damaged: the one before it is offered", path)
+    return None

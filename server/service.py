@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from robot_client.clock import SystemClock
 from server.agent_catalog import AgentCatalog
+from server.errors import SettingsError
 from server.experiments import Experiments
 from server.fleet import Fleet
 from server.gateway import Directory, Gateway
@@ -31,10 +34,29 @@ class Service:
 async def run_service(settings: Settings) -> AsyncIterator[Service]:
     """Open everything in order; close robots' door first, then learners, then the database.
 
-    Raises SettingsError when the settings would let strangers in, or an address is taken.
+    Raises SettingsError when the settings would let strangers in, an address is taken, or another
+    server works on the same data.
     """
     settings.refuse_open_doors()
     settings.data.mkdir(parents=True, exist_ok=True)
+    with _alone(settings.data):
+        async with _open(settings) as service:
+            yield service
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data directory's lock, which falls when the process ends, however it ends."""
+    with (data / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(f"another server is working on {data}") from error
+        yield
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Service]:
     async with open_storage(settings) as (storage, writer):
         catalog = AgentCatalog()
         experiments = Experiments(settings, storage, writer, catalog)

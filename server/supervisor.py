@@ -305,7 +305,8 @@ class Supervisor:
                 _order(process, "pause")
         slot.progressed = slot.progressed or kind == "checkpoint"
         if kind == "heartbeat":
-            slot.busy_s = float(event.get("busy_s", 0.0))
+            busy = event.get("busy_s")
+            slot.busy_s = float(busy) if isinstance(busy, int | float) else 0.0
         if kind == "failed":
             slot.said, slot.fatal = str(event.get("error", "")), bool(event.get("fatal", False))
         if isinstance(event.get("updates"), int):

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from agents.random import Random, RandomConfig
 from robot_client.bundle import Manifest, read_safetensors, sha256
+from robot_client.clock import Clock, ManualClock, SystemClock
 from robot_client.policy import OnnxPolicy
 from server.publisher import Publisher
 
@@ -19,13 +20,14 @@ ACTION = spaces.Box(np.array([-3, 0], np.float32), np.array([-1, 5], np.float32)
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
 
 
-def publisher(folder: Path) -> Publisher:
+def publisher(folder: Path, clock: Clock) -> Publisher:
     agent = Random(OBSERVATION, ACTION, RandomConfig(), torch.device("cpu"))
-    return Publisher(folder, "e1", "random", agent.actor(), OBSERVATION, ACTION, keep=2)
+    actor = agent.actor()
+    return Publisher(folder, "e1", "random", actor, OBSERVATION, ACTION, clock, keep=2)
 
 
 def test_a_version_is_one_that_the_robot_runs(tmp_path: Path) -> None:
-    made = publisher(tmp_path).publish(updates=5)
+    made = publisher(tmp_path, SystemClock()).publish(updates=5)
     (path,) = (tmp_path / "policies").glob("*.json")
     manifest = Manifest.from_json(json.loads(path.read_bytes()))
     assert manifest == made
@@ -46,10 +48,13 @@ def test_a_version_is_one_that_the_robot_runs(tmp_path: Path) -> None:
 
 
 def test_versions_go_on_after_a_restart_and_old_ones_go(tmp_path: Path) -> None:
-    first = publisher(tmp_path)
+    now = ManualClock(SystemClock().wall())
+    first = publisher(tmp_path, now)
     for updates in range(3):
         first.publish(updates)
-    again = publisher(tmp_path)
+    assert len([*(tmp_path / "policies").iterdir()]) == 3, "young ones stay: a robot may want them"
+    now.advance(100)
+    again = publisher(tmp_path, now)
     assert again.publish(9).version == 3
     assert sorted(p.stem for p in (tmp_path / "policies").glob("*.json")) == [
         "00000002",

@@ -19,3 +19,10 @@ def test_the_manifest_is_the_newest(tmp_path):
         path = tmp_path / "policies" / f"{version:08d}.json"
         path.write_text(json.dumps({"version": version}))
     assert newest_manifest(tmp_path) == {"version": 10}
+
+
+def test_a_damaged_manifest_is_passed_over(tmp_path):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "00000001.json").write_text('{"version": 1}')
+    (tmp_path / "policies" / "00000002.json").write_text('{"versi')
+    assert newest_manifest(tmp_path) == {"version": 1}

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from robot_client.clock import ManualClock, SystemClock
-from robot_client.errors import SafetyStop, SchemaError
+from robot_client.errors import RobotError, SafetyStop, SchemaError
 from robot_client.safety import (
     Ages,
     EmergencyStop,
@@ -18,6 +18,7 @@ from robot_client.safety import (
     Rung,
     SafetyFilter,
     Watchdog,
+    declared_age,
     silence_limit,
 )
 
@@ -234,3 +235,11 @@ def test_after_a_hold_the_policy_is_blended_in_again() -> None:
         limit.executed(limit(act(1.0)))
     limit.held(act(0.0))
     assert 0 <= limit(act(1.0))[0] < 0.2
+
+
+@pytest.mark.parametrize("age", [float("nan"), float("inf"), -1.0, "old"])
+def test_an_age_that_is_none_is_the_robots_fault(age: object) -> None:
+    with pytest.raises(RobotError, match="age_s"):
+        declared_age({"age_s": age})
+    assert declared_age({"age_s": 2}) == 2.0
+    assert declared_age({}) == 0.0

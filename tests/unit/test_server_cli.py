@@ -131,3 +131,17 @@ def test_a_taken_port_is_an_error_that_says_so(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "choose another with --port" in done.stderr
+
+
+def test_a_second_server_on_the_same_data_is_refused(tmp_path):
+    with server(tmp_path):
+        command = [sys.executable, "-m", "server.cli", "serve", "--data", str(tmp_path)]
+        second = subprocess.run(
+            [*command, "--port", "0", "--gateway", f"ipc://{tmp_path}/second"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert second.returncode != 0
+    assert "another server is working on" in second.stderr
