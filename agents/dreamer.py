@@ -188,9 +188,10 @@ class DreamerActor(Actor):
 
 
 class Dreamer(Agent):
-    """See the module. Observations: float vectors, square images, Discrete. Actions: any.
+    """Learns a world model from replayed windows, and to act from the model's dreams (DreamerV3).
 
-    `UnsupportedSpace` says which observation or action does not fit.
+    Observations: float vectors, square images, Discrete. Actions: Box or Discrete.
+    `UnsupportedSpace` says what does not fit.
     """
 
     config_type = DreamerConfig
