@@ -13,7 +13,7 @@ from benchmarks import machine, plots
 from server.lockstep import preset, run
 
 RUNS: dict[str, dict[str, Any]] = {
-    "pointmass": {"robot_name": "pointmass", "steps": 3000, "train_ratio": 96.0, "min_rows": 300},
+    "pointmass": {"robot_name": "pointmass", "steps": 4000, "train_ratio": 96.0, "min_rows": 300},
     "pendulum": {"robot_name": "gym:Pendulum-v1", "steps": 6000, "train_ratio": 128.0},
 }
 

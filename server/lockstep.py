@@ -246,13 +246,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--robot", "--env", default="pointmass", help="name, gym:ID or module:Class"
     )
-    parser.add_argument("--steps", type=int, default=5000, help="steps that the robot takes")
+    parser.add_argument("--steps", type=int, default=4000, help="steps that the robot takes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--preset", help="of the agent's configuration; laptop if there is one")
     parser.add_argument("--config", type=json.loads, default={}, help="further fields, as JSON")
     parser.add_argument("--options", type=json.loads, default={}, help="the robot's, as JSON")
-    parser.add_argument("--train-ratio", type=float, default=128.0, help="replayed rows per row")
-    parser.add_argument("--min-rows", type=int, default=500, help="rows before the first update")
+    parser.add_argument("--train-ratio", type=float, default=96.0, help="replayed rows per row")
+    parser.add_argument("--min-rows", type=int, default=300, help="rows before the first update")
     parser.add_argument("--eval-episodes", type=int, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
