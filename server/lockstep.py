@@ -23,12 +23,13 @@ import torch
 
 from agents.registry import agent_class
 from robot_client.clock import FreeRunningClock, SystemClock
+from robot_client.errors import DreamfleetError
 from robot_client.ports import Episode
 from robot_client.robot import Robot, as_action
 from robot_client.robots import make_robot
 from robot_client.runtime import Runtime
 from robot_client.schema import IS_LAST, REWARD, Chunk, Columns, space_to_json
-from server.errors import Invalid
+from server.errors import Conflict, Invalid
 from server.job import Job
 from server.replay.store import ReplayStore
 from server.torch_policy import OnePolicy, TorchPolicy, live_manifest
@@ -53,10 +54,12 @@ class Lockstep:
     Args:
         job: agent, config, train ratio, seed; its spaces are the robot's.
         robot: not yet connected.
-        directory: for the replay and `metrics.jsonl`.
+        directory: for the replay and `metrics.jsonl`; Conflict if it holds those of another run.
     """
 
     def __init__(self, job: Job, robot: Robot, directory: Path) -> None:
+        if (directory / "replay").exists():
+            raise Conflict(f"{directory} holds another run: choose an empty folder")
         torch.set_num_threads(job.threads)
         torch.use_deterministic_algorithms(True)
         self._job, self._robot = job, robot
@@ -278,4 +281,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except DreamfleetError as error:
+        sys.exit(f"dreamfleet train: {error}")

@@ -29,3 +29,13 @@ def test_equal_seeds_give_equal_metrics(tmp_path):
     assert json.loads(first.splitlines()[-1])["updates"] > 20
     assert first == again
     assert first != other
+
+
+def test_the_folder_of_another_run_is_refused(tmp_path):
+    (tmp_path / "replay").mkdir()
+    command = [sys.executable, "-m", "server.lockstep", "--agent", "random", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "holds another run: choose an empty folder" in done.stderr
