@@ -40,7 +40,8 @@ class Robot(Protocol):
 
     One control step is `apply(action)` followed, 1 / control_hz seconds later, by `observe()`. A
     simulated robot advances its world by one control period inside `apply`; a real one lets the
-    world do so. `robot_client.testing.check_robot` checks everything said here.
+    world do so. `robot_client.safety` tells what the client limits unasked, and what a robot may
+    declare to change that. `robot_client.testing.check_robot` checks everything said here.
     """
 
     observation_space: spaces.Dict  # of Box (float32, or uint8 images H x W x C) and Discrete

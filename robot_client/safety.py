@@ -1,9 +1,10 @@
 """Between the policy and the motors: limits on actions, the ladder, emergency stop and watchdog.
 
-A robot asks for more than the range check by declaring any of these attributes:
+Every action is checked and kept in range. After a start, a swap, a hold or a take-over the actions
+of a Box are blended in over BLEND_S seconds. A robot changes this, or asks for more, by declaring:
 
+    blend_steps       steps over which actions are blended in; 0 where a jump can hurt nobody
     max_rate          greatest change of an action per step, as a fraction of its range
-    blend_steps       steps over which an action is blended in after a start or a policy swap
     action_filter_hz  cut-off of a second-order Butterworth low-pass on the actions
 """
 
@@ -29,6 +30,7 @@ from robot_client.robot import Action, Robot, as_action
 from robot_client.schema import ActionSpace
 
 Numbers = NDArray[np.float64]
+BLEND_S = 0.25
 
 
 class SafetyFilter:
@@ -39,7 +41,7 @@ class SafetyFilter:
     Args:
         space: of the actions. For Discrete only the validity is checked.
         control_hz: steps per second.
-        max_rate, blend_steps, action_filter_hz: see the module; the defaults limit nothing.
+        max_rate, blend_steps, action_filter_hz: see the module.
 
     Raises:
         SchemaError: a value makes no sense.
@@ -66,12 +68,13 @@ class SafetyFilter:
 
     @staticmethod
     def for_robot(robot: Robot) -> SafetyFilter:
-        """With what the robot declares."""
+        """With what the robot declares, and blending where it declares nothing."""
+        steps = max(1, round(BLEND_S * robot.control_hz))
         return SafetyFilter(
             robot.action_space,
             robot.control_hz,
             max_rate=getattr(robot, "max_rate", 1.0),
-            blend_steps=getattr(robot, "blend_steps", 0),
+            blend_steps=getattr(robot, "blend_steps", steps),
             action_filter_hz=getattr(robot, "action_filter_hz", None),
         )
 

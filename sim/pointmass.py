@@ -42,6 +42,7 @@ class PointMass:
     """
 
     control_hz = CONTROL_HZ
+    blend_steps = 0  # a simulation: a jump can hurt nobody
     task = Task("push-to-centre", episode_steps=50)
 
     def __init__(self, dims: int = 2, camera: bool = False) -> None:

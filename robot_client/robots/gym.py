@@ -43,6 +43,7 @@ class GymRobot:
             {k: _converted(f"observation_space.{k}", s) for k, s in self._raw.items()}
         )
         self.action_space = _action_space(self._raw_action)
+        self.blend_steps = 0  # a simulation: a jump can hurt nobody
         self.control_hz = float(self._env.metadata.get("render_fps") or DEFAULT_HZ)
         self.task = Task(env_id)
         self._reading: Reading | None = None

@@ -69,6 +69,7 @@ class Arm:
     """A robot that logs what is asked of it; fails or does something else where a test says so."""
 
     control_hz = 10.0
+    blend_steps = 0
 
     def __init__(self, steps: int | None = 5, **hooks: Any) -> None:
         self.observation_space, self.action_space = OBSERVED, ACTIONS

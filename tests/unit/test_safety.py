@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from gymnasium import spaces
 
 from robot_client.clock import ManualClock, SystemClock
 from robot_client.errors import RobotError, SafetyStop, SchemaError
+from robot_client.robot import Robot
 from robot_client.safety import (
     Ages,
     EmergencyStop,
@@ -243,3 +245,16 @@ def test_an_age_that_is_none_is_the_robots_fault(age: object) -> None:
         declared_age({"age_s": age})
     assert declared_age({"age_s": 2}) == 2.0
     assert declared_age({}) == 0.0
+
+
+def test_a_robot_that_declares_nothing_does_not_jump() -> None:
+    class Plain:
+        action_space, control_hz = BOX, 20.0
+
+    class Sure(Plain):
+        blend_steps = 0
+
+    full = np.full(2, 2.0, np.float32)
+    blended = SafetyFilter.for_robot(cast(Robot, Plain()))
+    assert [blended(full)[0] for _ in range(6)] == pytest.approx([2 * k / 6 for k in range(1, 7)])
+    assert SafetyFilter.for_robot(cast(Robot, Sure()))(full)[0] == 2.0
