@@ -13,6 +13,7 @@ from benchmarks.agents import dreamer
 from benchmarks.machine import Payload, Row, load
 from benchmarks.workload import ACTIONS, SPACES
 from robot_client.bundle import Manifest, read_safetensors
+from robot_client.clock import SystemClock
 from robot_client.policy import OnnxPolicy
 from server.publisher import Publisher
 
@@ -66,7 +67,8 @@ def _row(size: str, kind: str, strided: bool, steps: int) -> Row:
 
 def published(folder: Path, agent: Dreamer, kind: str) -> tuple[Manifest, dict[str, bytes]]:
     """An agent's first version: its manifest, and its blobs by digest."""
-    publisher = Publisher(folder, "benchmark", "dreamer", agent.actor(), SPACES[kind], ACTIONS)
+    actor, clock = agent.actor(), SystemClock()
+    publisher = Publisher(folder, "benchmark", "dreamer", actor, SPACES[kind], ACTIONS, clock)
     manifest = publisher.publish(0)
     return manifest, {blob.name: blob.read_bytes() for blob in (folder / "blobs").iterdir()}
 
