@@ -9,6 +9,7 @@ start from the recurrent state that was stored with the row before them, and sto
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -77,7 +78,7 @@ class DreamerConfig(AgentConfig):
     return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
     entropy: float = Field(3e-4, ge=0, description="Scale of the actor's entropy bonus.")
     learning_rate: float = Field(4e-5, gt=0, description="Of all networks.")
-    warmup: int = Field(1000, ge=0, description="Updates until the full learning rate.")
+    warmup: int = Field(1000, ge=1, description="Updates until the full learning rate.")
     agc: float = Field(0.3, gt=0, description="Gradient norm allowed per parameter norm.")
     free_nats: float = Field(1.0, ge=0, description="Divergence that costs nothing, per step.")
     dyn_scale: float = Field(1.0, ge=0, description="Weight of teaching the prior.")
@@ -274,11 +275,12 @@ class Dreamer(Agent):
     def _model_losses(self, batch: Tensors, states: States, feat: torch.Tensor) -> Tensors:
         """Losses (B, T) of the world model."""
         nets, config = self._nets, self.config
-        losses = nets.decoder.loss(nets.decoder(states.deter, states.stoch), batch)
+        seen = nets.decoder.loss(nets.decoder(states.deter, states.stoch), batch)
         prior = nets.rssm.prior(states.deter)
         dyn, rep = kl_losses(states.logits, prior, config.free_nats)
         goes_on = (~batch[IS_TERMINAL]).float() * config.discount
-        return losses | {
+        # Prefixed: an observation may be called "value".
+        return {f"observation/{key}": loss for key, loss in seen.items()} | {
             "dyn": dyn,
             "rep": rep,
             "reward": nets.reward(feat).loss(batch[REWARD]),
@@ -367,9 +369,8 @@ class Dreamer(Agent):
     def _open_loop(self, batch: Tensors) -> Tensors:
         nets = self._nets
         rows, length = batch[REWARD].shape
-        seen = {
-            k: t[:, :_SEEN] if t.ndim > 1 and t.shape[1] == length else t for k, t in batch.items()
-        }
+        before = {"prev_action", *(f"context/{name}" for name in CONTEXT)}  # the only ones (B, ...)
+        seen = {k: t if k in before else t[:, :_SEEN] for k, t in batch.items()}
         noise = self.draw(rows, length).posterior
         states = self._filter(seen, noise[:, :_SEEN])
         carry = Carry(states.deter[:, -1], states.stoch[:, -1])
@@ -393,7 +394,7 @@ class Dreamer(Agent):
             prefix = f"{name}/"
             own = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
             part.load_state_dict(own)
-        self._generator.set_state(state["generator"].cpu())
+        _restore(self._generator, state["generator"].cpu())
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -417,6 +418,15 @@ def _chosen(observation_space: spaces.Dict, pattern: str) -> spaces.Dict:
             "keys", f"a pattern that matches one of {[*observation_space]}", pattern
         )
     return spaces.Dict(chosen)
+
+
+def _restore(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Go on from a generator's state; from one of another kind of device, go on at random."""
+    if state.shape == generator.get_state().shape:
+        generator.set_state(state)
+        return
+    digest = hashlib.sha256(state.numpy().tobytes()).digest()
+    generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def _film(truth: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:

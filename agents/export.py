@@ -39,6 +39,7 @@ class ActorExport:
         self, actor: Actor, observation_space: spaces.Dict, action_space: ActionSpace
     ) -> None:
         self._actor = actor
+        self._twin = copy.deepcopy(actor).cpu()
         inputs = example_inputs(actor, observation_space, action_space, torch.Generator())
         distinct = _randomised(actor)
         model = _export(distinct, inputs)
@@ -46,18 +47,18 @@ class ActorExport:
         self._names = _strip_weights(model, parameters)
         _check_unused(distinct, inputs, parameters - self._names)
         self.graph = model.SerializeToString()
-        self._probe = {k: t.to(_device(actor)) for k, t in inputs.items()}
+        self._probe = inputs
 
     def weights(self) -> bytes:
         """The parameters by initialiser name and a probe with its outputs, as safetensors."""
+        # On the CPU, as on the robot: a GPU's coarser convolutions would make other choices.
+        self._twin.load_state_dict(self._actor.state_dict())
         with torch.no_grad():
-            expected = self._actor(self._probe)
-        named = {f"{_PREFIX}{name}": t for name, t in self._actor.state_dict().items()}
+            expected = self._twin(self._probe)
+        named = {f"{_PREFIX}{name}": t for name, t in self._twin.state_dict().items()}
         tensors = {name: t for name, t in named.items() if name in self._names}
         tensors |= {f"probe/{name}": t for name, t in (self._probe | expected).items()}
-        return safetensors.torch.save(
-            {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-        )
+        return safetensors.torch.save({k: t.detach().contiguous() for k, t in tensors.items()})
 
 
 def example_inputs(
@@ -95,10 +96,6 @@ def _export(actor: Actor, inputs: Tensors) -> onnx.ModelProto:
         )
     assert program is not None
     return program.model_proto
-
-
-def _device(actor: Actor) -> torch.device:
-    return next(iter(actor.state_dict().values()), torch.zeros(())).device
 
 
 class _Flat(torch.nn.Module):

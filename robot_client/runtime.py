@@ -61,6 +61,7 @@ from robot_client.schema import (
     Columns,
     Source,
 )
+from robot_client.seeds import episode_seed
 
 MAX_REFUSALS = 10  # consecutive steps without a usable action, after which the policy is dropped
 MAX_ATTEMPTS = 5  # consecutive failures of the robot, after which the runtime gives up
@@ -78,7 +79,7 @@ class Runtime:
         link: for reports, and for the age of the server.
         commands: an operator's wishes that wait already; later ones come through `command`.
         explore: False asks the policy for the mode of its actions.
-        seed: of the policy's noise and, plus the episode's number, of the robot's resets.
+        seed: of the policy's noise and, with the episode's number, of the robot's resets.
         limits: of the ladder; None takes those for the robot's rate.
         estop: latched emergency stop; None makes one in memory.
         silence_s: of the watchdog, in real seconds; None takes that for the robot's rate.
@@ -263,7 +264,7 @@ class Runtime:
         self._lost.clear()
         self._filter.reset()
         with self._watchdog.allow(self._reset_s):
-            self._robot.reset(None if self._seed is None else self._seed + self._number)
+            self._robot.reset(episode_seed(self._seed, self._number))
         self._pacer.start()
 
     def _end(self, ending: str) -> None:

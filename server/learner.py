@@ -108,13 +108,14 @@ class Learner:
             self._say_metrics()
 
     def _step(self, batches: Prefetcher) -> None:
-        start = self._clock.monotonic()
+        start, held_back = self._clock.monotonic(), self._paused or batches.held_back
         got = None if self._paused else batches.get(_WAIT_S)
-        if got is None:
-            self._clock.sleep_until(start + (_WAIT_S if self._paused else 0))
-            self._throttled += self._clock.monotonic() - start
-        else:
-            self._waited += self._clock.monotonic() - start
+        if self._paused:
+            self._clock.sleep_until(start + _WAIT_S)
+        elapsed = self._clock.monotonic() - start
+        self._throttled += elapsed if held_back else 0.0
+        self._waited += 0.0 if held_back else elapsed
+        if got is not None:
             self._update(batches, *got)
         self._say_metrics()
         if self._due("checkpoint", self._job.checkpoint_s):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections import deque
@@ -40,6 +41,7 @@ from server.training import (
     make_limiter,
     make_sampler,
     make_view,
+    pick_device,
     to_tensors,
 )
 
@@ -61,7 +63,10 @@ class Lockstep:
         if (directory / "replay").exists():
             raise Conflict(f"{directory} holds another run: choose an empty folder")
         torch.set_num_threads(job.threads)
-        torch.use_deterministic_algorithms(True)
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else it refuses GPUs
+        # On a GPU, some steps of image networks have no deterministic form: torch then warns.
+        on_cpu = pick_device(job.device).type == "cpu"
+        torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
         self._job, self._robot = job, robot
         self._agent = make_agent(job)
         self._store = ReplayStore(directory / "replay")

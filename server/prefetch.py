@@ -30,6 +30,7 @@ class Prefetcher:
         self, view: ReplayView, sampler: Sampler, limiter: TrainLimiter, device: torch.device
     ) -> None:
         self.lock = threading.Lock()
+        self.held_back = False  # whether the next batch waits for rows to come in
         self._view, self._sampler, self._limiter, self._device = view, sampler, limiter, device
         self._queue: queue.Queue[tuple[Tensors, NDArray[Any]]] = queue.Queue(_DEPTH)
         self._stop = threading.Event()
@@ -71,6 +72,7 @@ class Prefetcher:
             batch = self._sampler.sample() if allowed else None
             if batch is not None:
                 self._limiter.spend()
+        self.held_back = batch is None
         if batch is None:
             self._stop.wait(_IDLE_S)
             return

@@ -73,7 +73,8 @@ def pick_device(name: str) -> torch.device:
 
 def make_sampler(demand: Demand, view: ReplayView, seed: int) -> Sampler | None:
     """The sampler that yields what the agent demands; None when it demands nothing."""
-    rng = np.random.default_rng(seed)
+    # Spawned: the seed itself is the acting policy's.
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     match demand:
         case Sequences(batch, length, context):
             return SequenceSampler(view, batch, length, context, rng)
@@ -130,7 +131,7 @@ class MeanMetrics:
 
     def take(self) -> dict[str, float]:
         """Means since the last call. Waits for the device."""
-        if not self._count:
+        if not self._sums:
             return {}
         stacked = torch.stack(list(self._sums.values())) / self._count
         means = dict(zip(self._sums, stacked.tolist(), strict=True))

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_client.bundle import TensorSpec
-from robot_client.schema import EXTRA_PREFIX, IS_LAST, MAX_CHUNK_ROWS, Columns
+from robot_client.schema import (
+    EXTRA_PREFIX,
+    IS_LAST,
+    MAX_CHUNK_ROWS,
+    NO_POLICY,
+    POLICY_VERSION,
+    Columns,
+)
 from server.errors import ReplayError
 from server.replay.layout import ChunkHeader, Column, Layout
 from server.replay.store import ReplayStore, Snapshot, Stream
@@ -235,10 +242,12 @@ class ReplayView:
         for name, column in layout.columns.items():
             if name in self._rings and self._fits(name, column):
                 self._rings[name][slots] = column.read(value, header.rows)
-        self._has_extras[slots] = bool(self._extras) and all(
+        complete = bool(self._extras) and all(
             name in layout.columns and self._fits(name, layout.columns[name])
             for name in self.extras
         )
+        # A row that no policy chose, such as a hold, has zeros in their place.
+        self._has_extras[slots] = complete & (self._rings[POLICY_VERSION][slots] != NO_POLICY)
         serial = self._episode(stream, header.episode)
         episode = self._episodes[serial]
         self._serial[slots] = serial

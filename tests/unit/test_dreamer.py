@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from pydantic import ValidationError
 
 from agents.agent import Tensors
 from agents.dreamer import Dreamer, DreamerConfig
@@ -62,8 +63,8 @@ def test_overfits_one_batch(action: Any) -> None:
     first = agent.train(batch).metrics
     for _ in range(150):
         last = agent.train(batch).metrics
-    assert last["loss/vector"] < 0.2 * first["loss/vector"]
-    assert last["loss/camera"] < 0.2 * first["loss/camera"]
+    assert last["loss/observation/vector"] < 0.2 * first["loss/observation/vector"]
+    assert last["loss/observation/camera"] < 0.2 * first["loss/observation/camera"]
     assert last["loss/reward"] < 0.6 * first["loss/reward"]
 
 
@@ -152,3 +153,34 @@ def test_keys_choose_what_is_seen() -> None:
     assert set(agent.report(batch_of(agent, SPACE))) == {"open_loop_vector"}
     with pytest.raises(UnsupportedSpace, match="keys: expected a pattern that matches one of"):
         make(SPACE, keys="lidar")
+
+
+def test_report_of_windows_as_long_as_the_context_is_wide() -> None:
+    agent = make()
+    agent = make(batch_length=agent.actor().signature.extras["stoch"].shape[0])
+    report = agent.report(batch_of(agent))
+    assert report["open_loop_vector"].shape[0] == agent.config.batch_length
+
+
+def test_observations_may_be_called_as_losses_are() -> None:
+    names = ("value", "policy", "dyn", "continue")
+    space = spaces.Dict(dict.fromkeys(names, VECTOR["vector"]))
+    agent = make(space)
+    metrics = agent.train(batch_of(agent, space)).metrics
+    assert {f"loss/{name}" for name in names} <= metrics.keys()
+    assert {f"loss/observation/{name}" for name in names} <= metrics.keys()
+
+
+def test_there_is_no_warmup_of_nothing() -> None:
+    with pytest.raises(ValidationError, match="warmup"):
+        make(warmup=0)
+
+
+def test_random_state_of_another_kind_of_device_is_no_obstacle() -> None:
+    state = make().state_dict() | {"generator": torch.arange(16, dtype=torch.uint8)}  # as CUDA's
+    first, second, fresh = make(), make(), make()
+    first.load_state_dict(state)
+    second.load_state_dict(state)
+    drawn = [agent.draw(1, 2).posterior for agent in (first, second, fresh)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

@@ -61,6 +61,8 @@ def test_means_are_taken_once() -> None:
         metrics.add({"loss": torch.tensor(value)})
     assert metrics.take() == {"loss": 2.0}
     assert metrics.take() == {}
+    metrics.add({})
+    assert metrics.take() == {}
 
 
 @pytest.mark.parametrize(

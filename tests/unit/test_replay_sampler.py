@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_client.bundle import TensorSpec
-from robot_client.schema import MAX_CHUNK_ROWS, Columns
+from robot_client.schema import MAX_CHUNK_ROWS, NO_POLICY, Columns
 from server.errors import ReplayError
 from server.replay.limiter import TrainLimiter
 from server.replay.sampler import OnPolicyQueue, SequenceSampler, TransitionSampler
@@ -126,6 +126,16 @@ def test_context_is_that_of_the_row_before(store: ReplayStore):
             assert context.tolist() == [step - 1 if has else 0] * 3
             known += has
     assert known > 100
+
+
+def test_rows_that_no_policy_chose_have_no_context_until_it_is_written_back(store: ReplayStore):
+    store.commit(Recorder(extras=True).chunks(9, chunk=3, version=NO_POLICY))
+    view = ReplayView(store, extras=EXTRAS)
+    view.refresh()
+    held = np.arange(9)
+    assert not view.has_extras(held).any()
+    view.write_back(held[None], {"h": np.ones((1, 9, 3), np.float32)})
+    assert view.has_extras(held).all()
 
 
 def test_write_back_reaches_its_rows_and_no_others_after_the_ring_has_turned(store: ReplayStore):

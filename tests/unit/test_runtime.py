@@ -92,9 +92,11 @@ def test_the_same_seed_gives_the_same_rows() -> None:
 
 def test_resets_are_seeded_by_seed_and_episode() -> None:
     seeds: list[int | None] = []
-    runtime, _, _ = start(Arm(reset=seeds.append), Chooser(steady), seed=10, max_episodes=3)
-    runtime.run()
-    assert seeds == [10, 11, 12]
+    for seed in (10, 11, 10):
+        runtime, _, _ = start(Arm(reset=seeds.append), Chooser(steady), seed=seed, max_episodes=3)
+        runtime.run()
+    assert seeds[:3] == seeds[6:]
+    assert len({*seeds}) == 6, "the runs of two seeds share episodes"
 
 
 def test_evaluation_takes_the_mode() -> None:
