@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from gymnasium import spaces
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
@@ -33,9 +33,10 @@ from agents.blocks.returns import (
 )
 from agents.blocks.scalars import symlog
 from agents.errors import UnsupportedSpace
-from agents.world.decoder import Decoder, to_image
+from agents.world.decoder import Decoder
 from agents.world.encoder import Encoder
 from agents.world.heads import continue_head, policy_head, reward_head, value_head
+from agents.world.pictures import film, signals
 from agents.world.rssm import RSSM, Carry, States, features, kl_losses
 from agents.world.sizes import SIZES
 from agents.world.spaces import ActionCodec
@@ -86,6 +87,15 @@ class DreamerConfig(AgentConfig):
     replay_value_scale: float = Field(0.3, ge=0, description="Weight of the critic on real rows.")
     strided: bool = Field(False, description="Stride instead of pooling: cheaper on robots.")
     compiled: bool = Field(False, description="torch.compile the losses: minutes at the start.")
+
+    @field_validator("keys")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return pattern
 
     @property
     def discount(self) -> float:
@@ -359,9 +369,9 @@ class Dreamer(Agent):
         few = {name: tensor[:_REPORTED] for name, tensor in batch.items()}
         pred = self._open_loop(few)
         return {
-            f"open_loop_{key}": _film(few[key], pred[key])
+            f"open_loop_{key}": film(few[key], pred[key])
             if key in self._nets.decoder.layout.images
-            else _signals(symlog(few[key]), pred[key])
+            else signals(symlog(few[key]), pred[key])
             for key in pred
             if key not in self._nets.decoder.layout.classes
         }
@@ -427,16 +437,3 @@ def _restore(generator: torch.Generator, state: torch.Tensor) -> None:
         return
     digest = hashlib.sha256(state.numpy().tobytes()).digest()
     generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _film(truth: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:
-    """(B, T, H, W, C) twice -> truth, prediction and error above each other, windows abreast."""
-    drawn = to_image(pred)
-    error = (drawn.int() - truth.int()).div(2).add(128).clamp(0, 255).to(torch.uint8)
-    return torch.cat([torch.cat([*part], -2) for part in (truth, drawn, error)], -3)
-
-
-def _signals(truth: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:
-    """(B, T, ...) twice -> the first window's (T, K, 2), at most 8 numbers of it."""
-    flat = truth[0].flatten(1)
-    return torch.stack([flat, pred[0].reshape(flat.shape)], -1)[:, :8]

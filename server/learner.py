@@ -118,6 +118,8 @@ class Learner:
         if got is not None:
             self._update(batches, *got)
         self._say_metrics()
+        if self._due("publish", self._job.publish_s):  # also when no data come any more
+            self._publish()
         if self._due("checkpoint", self._job.checkpoint_s):
             with batches.lock:
                 self._checkpoint()
@@ -128,8 +130,6 @@ class Learner:
             batches.write_back(row_ids, learned.context)
         self._metrics.add(learned.metrics)
         self._updates += 1
-        if self._due("publish", self._job.publish_s):
-            self._publish()
         if self._due("report", self._job.report_s):
             self._report(tensors)
 

@@ -153,6 +153,8 @@ def test_keys_choose_what_is_seen() -> None:
     assert set(agent.report(batch_of(agent, SPACE))) == {"open_loop_vector"}
     with pytest.raises(UnsupportedSpace, match="keys: expected a pattern that matches one of"):
         make(SPACE, keys="lidar")
+    with pytest.raises(ValueError, match="not a regular expression"):
+        make(SPACE, keys="(")
 
 
 def test_report_of_windows_as_long_as_the_context_is_wide() -> None:
