@@ -1,6 +1,6 @@
 """Lockstep learning runs: several seeds each, as JSON with a plot.
 
-python -m benchmarks.learning pendulum pointmass --seeds 0 1 2
+python -m benchmarks.learning [pendulum] [pointmass] [--seeds 0 1 2]
 """
 
 from __future__ import annotations
@@ -50,10 +50,13 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="+", choices=sorted(RUNS))
+    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(RUNS)}; none: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     got = parser.parse_args()
-    for name in got.names:
+    unknown = sorted(set(got.names) - set(RUNS))
+    if unknown:
+        parser.error(f"no run {unknown[0]!r}; there are: {', '.join(RUNS)}")
+    for name in got.names or RUNS:
         payload = measure(name, got.seeds)
         machine.write(f"learning_{name}", payload | {"seeds": got.seeds})
         curves = {"dreamer, laptop preset": [result["curve"] for result in payload["runs"]]}
