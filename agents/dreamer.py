@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -33,6 +34,7 @@ from agents.blocks.returns import (
 )
 from agents.blocks.scalars import symlog
 from agents.errors import UnsupportedSpace
+from agents.world.coding import DREAMER_V3
 from agents.world.decoder import Decoder
 from agents.world.encoder import Encoder
 from agents.world.heads import continue_head, policy_head, reward_head, value_head
@@ -133,9 +135,10 @@ class Networks(nn.Module):
         super().__init__()
         self.size = size = SIZES[config.size]
         self.codec = ActionCodec(action_space)
-        self.encoder = Encoder(observation_space, size, strided=config.strided)
+        coding = replace(DREAMER_V3, convolution="strided" if config.strided else "pooled")
+        self.encoder = Encoder(observation_space, size, coding)
         self.rssm = RSSM(self.encoder.width, self.codec.width, size)
-        self.decoder = Decoder(observation_space, size, strided=config.strided)
+        self.decoder = Decoder(observation_space, size, coding)
         self.reward = reward_head(size.features, size.units)
         self.goes_on = continue_head(size.features, size.units)
         self.policy = policy_head(size.features, size.units, action_space)

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.errors import UnsupportedSpace
-from agents.world.sizes import MAX_RESOLUTION, MIN_RESOLUTION, Size
+from agents.world.coding import Coding
+from agents.world.sizes import Size
 from robot_client.schema import ActionSpace
 
 
@@ -43,7 +44,7 @@ class Layout:
         return value.reshape(*lead, -1)
 
 
-def layout(space: spaces.Dict, size: Size) -> Layout:
+def layout(space: spaces.Dict, size: Size, coding: Coding) -> Layout:
     """Sort the keys of an observation space. Raises UnsupportedSpace naming the key at fault."""
     shapes, classes, images = {}, {}, {}
     sides: set[tuple[int, ...]] = set()
@@ -56,7 +57,7 @@ def layout(space: spaces.Dict, size: Size) -> Layout:
         elif isinstance(part, spaces.Box) and part.dtype == np.uint8 and len(part.shape) == 3:
             images[key] = part.shape[2]
             sides.add(part.shape[:2])
-            _check_image(f"observation.{key}", part.shape, sides, size)
+            _check_image(f"observation.{key}", part.shape, sides, size, coding)
         else:
             raise UnsupportedSpace(
                 f"observation.{key}", "float32, Discrete, or a uint8 image (H, W, C)", part
@@ -67,14 +68,12 @@ def layout(space: spaces.Dict, size: Size) -> Layout:
 
 
 def _check_image(
-    field: str, shape: tuple[int, ...], sides: set[tuple[int, ...]], size: Size
+    field: str, shape: tuple[int, ...], sides: set[tuple[int, ...]], size: Size, coding: Coding
 ) -> None:
     if len(sides) > 1:
         raise UnsupportedSpace(field, "images all of one size", sorted(sides))
-    if shape[0] != shape[1] or shape[2] == 0 or not size.depths(shape[0]):
-        rest = f"{MIN_RESOLUTION}..{MAX_RESOLUTION}"
-        stages = f"halved up to {len(size.mults)} times"
-        raise UnsupportedSpace(field, f"a square image that {stages} has a side of {rest}", shape)
+    if shape[0] != shape[1] or shape[2] == 0 or not coding.depths(size, shape[0]):
+        raise UnsupportedSpace(field, coding.fitting(size), shape)
 
 
 class ActionCodec(nn.Module):

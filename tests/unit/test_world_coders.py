@@ -1,6 +1,7 @@
 """Encoder and decoder: the reference's numbers, and what enters for each kind of key."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from gymnasium import spaces
 
 from agents.errors import UnsupportedSpace
+from agents.world.coding import DREAMER_V3
 from agents.world.decoder import Decoder, to_image
 from agents.world.encoder import Encoder
 from agents.world.sizes import SIZES, Size
@@ -72,10 +74,14 @@ def space(side):
     return spaces.Dict(parts)
 
 
+def modern(case):
+    return replace(DREAMER_V3, convolution="strided" if case.endswith("strided") else "pooled")
+
+
 @pytest.mark.parametrize("case", ENCODERS)
 def test_encoder_equals_the_reference(case):
     given, expected, _ = load(FILE, case)
-    model = Encoder(space(12), ENCODER_SIZE, strided=case.endswith("strided")).double()
+    model = Encoder(space(12), ENCODER_SIZE, modern(case)).double()
     fill(model, given, ENCODER_NAMES)
     tokens = model(tensors({key: given[key] for key in ("image", "proprio", "aux")}))
     close(tokens, expected["tokens"])
@@ -85,7 +91,7 @@ def test_encoder_equals_the_reference(case):
 @pytest.mark.parametrize("case", DECODERS)
 def test_decoder_equals_the_reference(case):
     given, expected, _ = load(FILE, case)
-    model = Decoder(space(16), DECODER_SIZE, strided=case.endswith("strided")).double()
+    model = Decoder(space(16), DECODER_SIZE, modern(case)).double()
     fill(model, given, DECODER_NAMES)
     pred = model(tensor(given["deter"]), tensor(given["stoch"]))
     losses = model.loss(pred, {k[2:]: tensor(v) for k, v in given.items() if k.startswith("t_")})
