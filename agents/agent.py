@@ -1,8 +1,9 @@
 """What an agent is: the whole interface between an algorithm and the service, on one page.
 
 An agent is plain torch: no files, threads, network, clock or global random state. It receives
-batches shaped by its own `demand`, learns, shows what it knows, and yields the one control step
-that is exported to the robots. Its actor's recurrent state is explicit (`carry`), never hidden.
+batches shaped by its own `demand`, learns, shows what it knows, and yields the graphs that are
+exported to the robots: to act by itself, to plan, or both. The recurrent state of what acts is
+explicit (`carry`), never hidden.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict
 
-from robot_client.bundle import Signature
+from robot_client.bundle import Kind, Planning, Signature
 from robot_client.schema import ActionSpace
 
 Tensors = dict[str, torch.Tensor]
@@ -87,17 +88,40 @@ class Learned:
     context: Tensors = field(default_factory=dict)
 
 
-class Actor(torch.nn.Module):
-    """One control step as a pure function of named tensors; see `robot_client.bundle` for names.
+class Graph(torch.nn.Module):
+    """A pure function of named tensors; see `robot_client.bundle` for names and shapes.
 
     `forward` takes and returns dicts keyed like the graph's inputs and outputs. Batch axis first.
     """
 
+    def forward(self, inputs: Tensors) -> Tensors:
+        """One control step, or one imagined step."""
+        raise NotImplementedError
+
+
+class Actor(Graph):
+    """The graph `policy` together with its signature."""
+
     signature: Signature
 
-    def forward(self, inputs: Tensors) -> Tensors:
-        """One control step."""
-        raise NotImplementedError
+
+@dataclass(frozen=True)
+class Acting:
+    """Everything that acts for an agent on a robot.
+
+    Graphs that share a module hold it under the same attribute name: it then travels once.
+
+    Args:
+        signature: of the graphs `policy` and `filter`.
+        graphs: by name: `policy`, or `filter` and `imagine`, or all; `propose` and `value` if any.
+        planning: for the graphs that plan; goes with them.
+        kind: how a robot acts unless it is told otherwise.
+    """
+
+    signature: Signature
+    graphs: Mapping[str, Graph]
+    planning: Planning | None = None
+    kind: Kind = "actor"
 
 
 class Agent(ABC):
@@ -118,8 +142,8 @@ class Agent(ABC):
         """Build the networks. Raises errors.UnsupportedSpace when the spaces do not fit."""
 
     @abstractmethod
-    def actor(self) -> Actor:
-        """The policy. Shares the agent's parameters: it acts as the agent has learned so far."""
+    def acting(self) -> Acting:
+        """What acts. Shares the agent's parameters: it acts as the agent has learned so far."""
 
     @abstractmethod
     def train(self, batch: Tensors) -> Learned:

@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from agents.agent import Actor, Agent, AgentConfig, Learned, Sequences, Tensors
+from agents.agent import Acting, Actor, Agent, AgentConfig, Learned, Sequences, Tensors
 from agents.blocks.dists import gumbel
 from agents.blocks.normalize import ReturnNormaliser, slow_copy, slow_update_
 from agents.blocks.optim import LaProp
@@ -230,9 +230,10 @@ class Dreamer(Agent):
         self._generator = torch.Generator(device).manual_seed(torch.initial_seed() % 2**63)
         self._losses = torch.compile(self.losses) if config.compiled else self.losses
 
-    def actor(self) -> Actor:
+    def acting(self) -> Acting:
         """Encoder, one filter step and the policy."""
-        return DreamerActor(self._nets)
+        actor = DreamerActor(self._nets)
+        return Acting(actor.signature, {"policy": actor})
 
     def train(self, batch: Tensors) -> Learned:
         """One update of everything, from (B, T) rows."""

@@ -1,95 +1,148 @@
-"""Export an actor to ONNX, and its weights to safetensors, in the form `robot_client.bundle` fixes.
+"""Export what acts to ONNX, and its weights to safetensors, as `robot_client.bundle` fixes it.
 
-The graph is exported once per architecture and holds no weights; every version's are put in by name
-when the robot builds its session. Three traps of the exporter are closed here, each of which would
-act wrongly without an error. Equal tensors are merged (a fresh net has many), so the graph is
-exported from a copy with random parameters. What depends on parameters alone is computed and baked
-in, so its optimiser stays off; ONNX Runtime has its own. And a parameter that is not in the graph
-must have no effect, which is tried.
+Each graph is exported once per architecture and holds no weights; every version's are put in by
+name when the robot builds its sessions, and one that several graphs have travels once. Three traps
+of the exporter are closed here, each of which would act wrongly without an error. Equal tensors are
+merged (a fresh net has many), so graphs are exported from copies with random parameters. What
+depends on parameters alone is computed and baked in, so its optimiser stays off; ONNX Runtime has
+its own. And a parameter that is not in the graph must have no effect, which is tried.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 
 import onnx
 import safetensors.torch
 import torch
 from gymnasium import spaces
 
-from agents.agent import Actor, Tensors
+from agents.agent import Acting, Graph, Tensors
+from robot_client.bundle import NoiseSpec, Planning
 from robot_client.schema import ACTION, ActionSpace, Field, row_fields
 
-GRAPH = "policy"
-_PREFIX = "actor."  # of the parameters' names in the graph
+ROWS = 3  # of the examples of graphs that take any number N of rows
+_BATCHED = ("imagine", "propose", "value")
+_PREFIX = "actor."  # of the parameters' names in the graphs
 
 
-class ActorExport:
-    """An actor's graph, and its weights whenever they are asked for.
+class ActingExport:
+    """The graphs that act, and their weights whenever they are asked for.
 
-    Building it takes seconds: the graph is exported once.
+    Building it takes seconds a graph: each is exported once.
 
     Args:
-        actor: goes on sharing the agent's parameters.
+        acting: goes on sharing the agent's parameters.
         observation_space, action_space: of the robots.
     """
 
     def __init__(
-        self, actor: Actor, observation_space: spaces.Dict, action_space: ActionSpace
+        self, acting: Acting, observation_space: spaces.Dict, action_space: ActionSpace
     ) -> None:
-        self._actor = actor
-        self._twin = copy.deepcopy(actor).cpu()
-        inputs = example_inputs(actor, observation_space, action_space, torch.Generator())
-        distinct = _randomised(actor)
-        model = _export(distinct, inputs)
-        parameters = {f"{_PREFIX}{name}" for name in actor.state_dict()}
-        self._names = _strip_weights(model, parameters)
-        _check_unused(distinct, inputs, parameters - self._names)
-        self.graph = model.SerializeToString()
-        self._probe = inputs
+        self._acting = acting
+        _shared_state(acting.graphs)
+        self._twins = {k: g.cpu() for k, g in copy.deepcopy(dict(acting.graphs)).items()}
+        self._probes: dict[str, Tensors] = {}
+        self.graphs: dict[str, bytes] = {}
+        self._names: set[str] = set()
+        for name, graph in acting.graphs.items():
+            inputs = example_inputs(
+                acting, name, observation_space, action_space, torch.Generator()
+            )
+            distinct = _randomised(graph)
+            model = _export(distinct, inputs, name in _BATCHED)
+            parameters = {f"{_PREFIX}{key}" for key in graph.state_dict()}
+            used = _strip_weights(model, parameters)
+            _check_unused(distinct, inputs, parameters - used)
+            self.graphs[name] = model.SerializeToString()
+            self._probes[name] = inputs
+            self._names |= used
 
     def weights(self) -> bytes:
-        """The parameters by initialiser name and a probe with its outputs, as safetensors."""
-        # On the CPU, as on the robot: a GPU's coarser convolutions would make other choices.
-        self._twin.load_state_dict(self._actor.state_dict())
-        with torch.no_grad():
-            expected = self._twin(self._probe)
-        named = {f"{_PREFIX}{name}": t for name, t in self._twin.state_dict().items()}
-        tensors = {name: t for name, t in named.items() if name in self._names}
-        tensors |= {f"probe/{name}": t for name, t in (self._probe | expected).items()}
+        """The parameters by initialiser name and each graph's probe, as safetensors."""
+        tensors: Tensors = {}
+        for name, twin in self._twins.items():
+            # On the CPU, as on the robot: a GPU's coarser convolutions would make other choices.
+            twin.load_state_dict(self._acting.graphs[name].state_dict())
+            with torch.no_grad():
+                probe = self._probes[name] | twin(self._probes[name])
+            tensors |= {f"probe/{name}/{key}": tensor for key, tensor in probe.items()}
+        named = {f"{_PREFIX}{key}": t for key, t in _shared_state(self._twins).items()}
+        tensors |= {name: t for name, t in named.items() if name in self._names}
         return safetensors.torch.save({k: t.detach().contiguous() for k, t in tensors.items()})
 
 
 def example_inputs(
-    actor: Actor,
+    acting: Acting,
+    graph: str,
     observation_space: spaces.Dict,
     action_space: ActionSpace,
     generator: torch.Generator,
+    rows: int = ROWS,
 ) -> Tensors:
-    """Plausible random inputs of one control step, in the graph's order, batch axis 1."""
+    """Plausible random inputs of a graph, in its order: `rows` of them where N is free, else 1."""
+    rows = rows if graph in _BATCHED else 1
     fields = row_fields(observation_space, action_space)
-    inputs = {
-        f"in_{key}": _random(fields[key], generator) for key in sorted(observation_space.spaces)
-    }
-    for name, spec in actor.signature.carry.items():
-        inputs[f"in_carry_{name}"] = _random(Field(spec.dtype, spec.shape), generator)
-    inputs["in_prev_action"] = _random(fields[ACTION], generator)
-    inputs["in_is_first"] = torch.zeros(1, dtype=torch.bool)
-    for name, noise in actor.signature.noise.items():
-        inputs[f"in_noise_{name}"] = torch.rand((1, *noise.shape), generator=generator)
+    inputs: Tensors = {}
+    if graph not in _BATCHED:
+        names = sorted(observation_space.spaces)
+        inputs |= {f"in_{key}": _random(fields[key], rows, generator) for key in names}
+    for name, spec in acting.signature.carry.items():
+        inputs[f"in_carry_{name}"] = _random(Field(spec.dtype, spec.shape), rows, generator)
+    if graph == "imagine":
+        inputs["in_action"] = _model_action(action_space, rows, generator)
+    elif graph not in _BATCHED:
+        inputs["in_prev_action"] = _random(fields[ACTION], rows, generator)
+        inputs["in_is_first"] = torch.zeros(rows, dtype=torch.bool)
+    for name, noise in graph_noise(acting, graph).items():
+        inputs[f"in_noise_{name}"] = torch.rand((rows, *noise.shape), generator=generator)
     return inputs
 
 
-def _export(actor: Actor, inputs: Tensors) -> onnx.ModelProto:
-    outputs = sorted(actor(inputs))
+def graph_noise(acting: Acting, graph: str) -> Mapping[str, NoiseSpec]:
+    """The random inputs of a graph."""
+    signature, planning = acting.signature, acting.planning or Planning()
+    return {
+        "policy": signature.noise,
+        "filter": {k: spec for k, spec in signature.noise.items() if not spec.acts},
+        "imagine": planning.noise,
+        "propose": planning.proposal_noise,
+        "value": {},
+    }[graph]
+
+
+def _model_action(space: ActionSpace, rows: int, generator: torch.Generator) -> torch.Tensor:
+    """(N, A) in the model's scale: -1..1, or one-hot."""
+    if isinstance(space, spaces.Discrete):
+        width = int(space.n)
+        return torch.eye(width)[torch.randint(0, width, (rows,), generator=generator)]
+    return torch.rand((rows, *space.shape), generator=generator) * 2 - 1
+
+
+def _shared_state(graphs: Mapping[str, Graph]) -> Tensors:
+    """All graphs' parameters and buffers by name; those of one name must be one tensor."""
+    found: Tensors = {}
+    for graph, module in graphs.items():
+        for name, tensor in module.state_dict().items():
+            first = found.setdefault(name, tensor)
+            same = first.data_ptr() == tensor.data_ptr() and first.shape == tensor.shape
+            assert same, f"{name} of the graph {graph} is another tensor in another graph"
+    return found
+
+
+def _export(graph: Graph, inputs: Tensors, batched: bool) -> onnx.ModelProto:
+    outputs = sorted(graph(inputs))
+    rows = {0: torch.export.Dim("rows", min=1)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            _Flat(actor, list(inputs)),
+            _Flat(graph, list(inputs)),
             tuple(inputs.values()),
             input_names=list(inputs),
             output_names=outputs,
+            dynamic_shapes=(tuple(rows for _ in inputs),) if batched else None,
             dynamo=True,
             verbose=False,
             optimize=False,
@@ -99,11 +152,11 @@ def _export(actor: Actor, inputs: Tensors) -> onnx.ModelProto:
 
 
 class _Flat(torch.nn.Module):
-    """The actor with positional inputs, which the exporter names."""
+    """The graph with positional inputs, which the exporter names."""
 
-    def __init__(self, actor: Actor, names: list[str]) -> None:
+    def __init__(self, graph: Graph, names: list[str]) -> None:
         super().__init__()
-        self.actor = actor
+        self.actor = graph  # gives the parameters their prefix
         self._names = names
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -111,8 +164,8 @@ class _Flat(torch.nn.Module):
         return tuple(tensor for _, tensor in sorted(outputs.items()))
 
 
-def _randomised(actor: Actor) -> Actor:
-    distinct = copy.deepcopy(actor).cpu().eval()
+def _randomised(graph: Graph) -> Graph:
+    distinct = copy.deepcopy(graph).cpu().eval()
     with torch.no_grad():
         for tensor in distinct.state_dict().values():
             tensor.copy_(torch.rand(tensor.shape) * 0.1 + 0.01)
@@ -131,19 +184,19 @@ def _strip_weights(model: onnx.ModelProto, names: set[str]) -> set[str]:
     return names & found.keys()
 
 
-def _check_unused(actor: Actor, inputs: Tensors, names: set[str]) -> None:
-    """Parameters that the graph has not must not change what the actor does."""
-    expected = actor(inputs)
+def _check_unused(graph: Graph, inputs: Tensors, names: set[str]) -> None:
+    """Parameters that the exported graph has not must not change what the module does."""
+    expected = graph(inputs)
     with torch.no_grad():
-        for name, tensor in actor.state_dict().items():
+        for name, tensor in graph.state_dict().items():
             if f"{_PREFIX}{name}" in names:
                 tensor.add_(1)
-    for name, tensor in actor(inputs).items():
+    for name, tensor in graph(inputs).items():
         assert torch.equal(tensor, expected[name]), f"the exporter lost one of {sorted(names)}"
 
 
-def _random(field: Field, generator: torch.Generator) -> torch.Tensor:
-    shape, dtype = (1, *field.shape), getattr(torch, field.dtype)
+def _random(field: Field, rows: int, generator: torch.Generator) -> torch.Tensor:
+    shape, dtype = (rows, *field.shape), getattr(torch, field.dtype)
     if field.dtype == "bool":
         return torch.zeros(shape, dtype=dtype)
     if dtype.is_floating_point:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from agents.agent import Actor, Agent, AgentConfig, Learned, Nothing, Tensors
+from agents.agent import Acting, Actor, Agent, AgentConfig, Learned, Nothing, Tensors
 from agents.errors import UnsupportedSpace
 from robot_client.bundle import NoiseSpec, Signature
 from robot_client.schema import ActionSpace
@@ -37,9 +37,9 @@ class Random(Agent):
         self.device = device
         self._actor = _UniformActor(action_space).to(device)
 
-    def actor(self) -> Actor:
+    def acting(self) -> Acting:
         """The uniform policy."""
-        return self._actor
+        return Acting(self._actor.signature, {"policy": self._actor})
 
     def train(self, batch: Tensors) -> Learned:
         """Nothing to learn."""

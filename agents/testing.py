@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from agents.agent import Actor, Agent, Nothing, OnPolicy, Sequences, Tensors, Transitions
-from agents.export import example_inputs
+from agents.agent import Acting, Agent, Graph, Nothing, OnPolicy, Sequences, Tensors, Transitions
+from agents.export import ROWS, example_inputs
 from robot_client import schema
+from robot_client.bundle import TensorSpec
 from robot_client.schema import ActionSpace
 
 MakeAgent = Callable[[], Agent]
@@ -23,7 +24,7 @@ def check_agent(make: MakeAgent, observation_space: spaces.Dict, action_space: A
         make: builds the agent, always with the same seed.
         observation_space, action_space: what `make` builds it for.
     """
-    check_actor(make().actor(), observation_space, action_space)
+    check_acting(make().acting(), observation_space, action_space)
     first, second = make(), make()
     batches = [
         random_batch(first, observation_space, action_space, torch.Generator().manual_seed(i))
@@ -36,28 +37,25 @@ def check_agent(make: MakeAgent, observation_space: spaces.Dict, action_space: A
             assert data.ndim in (3, 4), f"report {name}: expected (T, H, W, C) or (T, K, 2)"
 
 
-def check_actor(actor: Actor, observation_space: spaces.Dict, action_space: ActionSpace) -> None:
-    """The actor is a pure function of its inputs, acts in the space, and forgets at is_first."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = example_inputs(actor, observation_space, action_space, generator)
-    signature = actor.signature
-    expected = {"out_action", *(f"out_carry_{k}" for k in signature.carry)}
-    expected |= {f"out_extra_{k}" for k in signature.extras}
-    outputs = actor(inputs)
-    assert outputs.keys() == expected, f"expected outputs {sorted(expected)}, got {sorted(outputs)}"
-    _assert_equal(outputs, actor(inputs), "the same inputs must give the same outputs")
-    action = outputs["out_action"][0].detach().numpy()
-    wanted = np.dtype(action_space.dtype)
-    assert action.dtype == wanted, f"expected an action of {wanted}, got {action.dtype}"
-    assert action_space.contains(action if action.ndim else action[()]), f"{action} is outside"
-    for kind, specs in (("carry", signature.carry), ("extra", signature.extras)):
-        for name, spec in specs.items():
-            got = outputs[f"out_{kind}_{name}"]
-            assert got.shape == (1, *spec.shape), (
-                f"{kind} {name}: expected {spec.shape}, got {got.shape}"
-            )
-            assert got.dtype == getattr(torch, spec.dtype), f"{kind} {name}: {got.dtype}"
-    _check_forgets(actor, inputs)
+def check_acting(acting: Acting, observation_space: spaces.Dict, action_space: ActionSpace) -> None:
+    """The graphs go together, and each is a pure function as `robot_client.bundle` wants it."""
+    _check_names(acting)
+    for name, graph in acting.graphs.items():
+        generator = torch.Generator().manual_seed(0)
+        inputs = example_inputs(acting, name, observation_space, action_space, generator)
+        outputs = graph(inputs)
+        _assert_equal(outputs, graph(inputs), f"{name}: equal inputs must give equal outputs")
+        rows = 1 if name in ("policy", "filter") else ROWS
+        _check_specs(name, rows, outputs, _outputs(acting, name, action_space))
+        if name in ("policy", "filter"):
+            _check_forgets(name, graph, inputs)
+        else:
+            _check_rows(name, graph, inputs, outputs)
+        if "out_action" in outputs:
+            _check_action(name, outputs["out_action"].detach(), action_space)
+        if name == "imagine":
+            goes_on = outputs["out_continue"]
+            assert ((goes_on >= 0) & (goes_on <= 1)).all(), f"continue outside 0..1: {goes_on}"
 
 
 def check_training(first: Agent, second: Agent, batches: list[Tensors]) -> None:
@@ -94,7 +92,7 @@ def random_batch(
         case Sequences(batch, length, context):
             tensors = _columns(rows, (batch, length), generator)
             tensors["prev_action"] = _values(rows[schema.ACTION], (batch,), generator)
-            extras = agent.actor().signature.extras
+            extras = agent.acting().signature.extras
             for name in context:
                 field = schema.Field(extras[name].dtype, extras[name].shape, 2)
                 tensors[f"context/{name}"] = _values(field, (batch,), generator)
@@ -130,13 +128,74 @@ def _values(
     return torch.randint(0, field.n or 256, full, generator=generator).to(dtype)
 
 
-def _check_forgets(actor: Actor, inputs: Tensors) -> None:
+def _check_names(acting: Acting) -> None:
+    names = set(acting.graphs)
+    plans = {"filter", "imagine"} <= names
+    assert names <= {"policy", "filter", "imagine", "propose", "value"}, f"graphs {sorted(names)}"
+    assert plans == bool(names - {"policy"}), f"{sorted(names)}: filter and imagine go together"
+    assert plans == (acting.planning is not None), "planning settings go with filter and imagine"
+    wanted = "policy" in names if acting.kind == "actor" else plans
+    assert wanted, f"no graphs for the kind {acting.kind}: {sorted(names)}"
+
+
+def _outputs(acting: Acting, name: str, space: ActionSpace) -> dict[str, TensorSpec]:
+    """What a graph must yield."""
+    signature, number = acting.signature, TensorSpec("float32", ())
+    found = {f"out_carry_{k}": spec for k, spec in signature.carry.items()}
+    extras = {f"out_extra_{k}": spec for k, spec in signature.extras.items()}
+    shape = tuple(space.shape or ())
+    match name:
+        case "policy":
+            return {**found, **extras, "out_action": TensorSpec(np.dtype(space.dtype).name, shape)}
+        case "filter":
+            return found | extras
+        case "imagine":
+            return {**found, "out_reward": number, "out_continue": number}
+        case "propose":
+            width = (int(space.n),) if isinstance(space, spaces.Discrete) else shape
+            return {"out_action": TensorSpec("float32", width)}
+        case _:
+            return {"out_value": number}
+
+
+def _check_specs(name: str, rows: int, outputs: Tensors, wanted: Mapping[str, TensorSpec]) -> None:
+    assert outputs.keys() == wanted.keys(), (
+        f"{name}: expected outputs {sorted(wanted)}, got {sorted(outputs)}"
+    )
+    for key, spec in wanted.items():
+        got = outputs[key]
+        assert got.shape == (rows, *spec.shape), f"{name}: {key} is {tuple(got.shape)}, not {spec}"
+        assert got.dtype == getattr(torch, spec.dtype), f"{name}: {key} is {got.dtype}, not {spec}"
+
+
+def _check_action(name: str, action: torch.Tensor, space: ActionSpace) -> None:
+    if name == "policy":
+        array = action[0].numpy()
+        assert space.contains(array if array.ndim else array[()]), f"{array} is outside {space}"
+    elif isinstance(space, spaces.Discrete):
+        assert torch.equal(action.sort(-1).values[:, -1], torch.ones(ROWS)), f"{action}: no one-hot"
+        assert torch.equal(action.sum(-1), torch.ones(ROWS)), f"{action} is not one-hot"
+    else:
+        bounded = torch.from_numpy(np.isfinite(space.low) & np.isfinite(space.high))
+        assert (action[:, bounded].abs() <= 1).all(), f"{action} is outside -1..1"
+
+
+def _check_forgets(name: str, graph: Graph, inputs: Tensors) -> None:
     first = {**inputs, "in_is_first": torch.ones(1, dtype=torch.bool)}
     other = dict(first)
-    for name in first:
-        if name.startswith("in_carry_") or name == "in_prev_action":
-            other[name] = torch.zeros_like(first[name])
-    _assert_equal(actor(first), actor(other), "is_first must reset the carry and the last action")
+    for key in first:
+        if key.startswith("in_carry_") or key == "in_prev_action":
+            other[key] = torch.zeros_like(first[key])
+    why = f"{name}: is_first must reset the carry and the last action"
+    _assert_equal(graph(first), graph(other), why)
+
+
+def _check_rows(name: str, graph: Graph, inputs: Tensors, outputs: Tensors) -> None:
+    """A candidate's future does not depend on the others, nor on how many there are."""
+    alone = graph({key: tensor[1:2] for key, tensor in inputs.items()})
+    for key, tensor in alone.items():
+        why = f"{name}: {key} of a row depends on other rows"
+        torch.testing.assert_close(tensor, outputs[key][1:2], rtol=1e-4, atol=1e-5, msg=why)
 
 
 def _assert_equal(a: Tensors, b: Tensors, why: str) -> None:

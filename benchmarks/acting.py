@@ -67,8 +67,8 @@ def _row(size: str, kind: str, strided: bool, steps: int) -> Row:
 
 def published(folder: Path, agent: Dreamer, kind: str) -> tuple[Manifest, dict[str, bytes]]:
     """An agent's first version: its manifest, and its blobs by digest."""
-    actor, clock = agent.actor(), SystemClock()
-    publisher = Publisher(folder, "benchmark", "dreamer", actor, SPACES[kind], ACTIONS, clock)
+    acting, clock = agent.acting(), SystemClock()
+    publisher = Publisher(folder, "benchmark", "dreamer", acting, SPACES[kind], ACTIONS, clock)
     manifest = publisher.publish(0)
     return manifest, {blob.name: blob.read_bytes() for blob in (folder / "blobs").iterdir()}
 

@@ -1,6 +1,7 @@
 """A policy as it travels: manifest, ONNX graphs (once per architecture), weights (per version).
 
-All blobs are named by their SHA-256. The policy graph of an `actor` bundle is one control step,
+All blobs are named by their SHA-256. A bundle has the graph `policy`, or `filter` and `imagine`, or
+all three: it acts by itself, or by planning in its world model. `policy` is one control step,
 
     (in_<obs>..., in_carry_<name>..., in_prev_action, in_is_first, in_noise_<name>...)
         -> (out_action, out_carry_<name>..., out_extra_<name>...)
@@ -8,7 +9,21 @@ All blobs are named by their SHA-256. The policy graph of an `actor` bundle is o
 on a batch of one: every tensor has a leading axis 1. Observations come raw, as the robot's spaces
 declare them; the action leaves in the robot's own scale, one-hot free (int64 for Discrete).
 `in_is_first` (bool) resets carry and previous action inside the graph. All randomness enters as
-noise. Extras are recorded with the row as columns `policy/<name>`.
+noise. Extras are recorded with the row as columns `policy/<name>`. `filter` is the same step with
+no action: it has the policy's inputs but for noise that acts, and its outputs but for the action.
+
+The other graphs take N rows, one for each candidate plan; N is free. Their actions (N, A) float32
+are in the model's own scale: a Box's numbers -1..1 (unbounded ones as they are), or one-hot.
+
+    imagine  (in_carry_<name>..., in_action, in_noise_<name>...)
+                 -> (out_carry_<name>..., out_reward, out_continue)   one step, (N,) float32
+    propose  (in_carry_<name>..., in_noise_<name>...) -> out_action   what the policy would do
+    value    (in_carry_<name>...) -> out_value                        (N,) float32: return to come
+
+`propose` and `value` are optional. `out_reward` comes with the imagined state, `out_continue` in
+0..1 is the chance that the episode goes on after it, times the discount if that is learned. One
+step, not a whole rollout: ONNX Runtime would prepare every weight of an unrolled graph once per
+imagined step, at each swap, and the horizon would be fixed before the deadline is known.
 """
 
 from __future__ import annotations
@@ -18,19 +33,21 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_client.errors import BundleError
 
-FORMAT = 1
+FORMAT = 2
 Kind = Literal["actor", "planner"]
 NoiseKind = Literal["normal", "uniform", "gumbel"]
+Method = Literal["shooting", "cem", "mppi", "icem"]
 _DTYPES = ("bool", "float16", "float32", "int64", "uint8")
 _SAFETENSORS = {"BOOL": "bool", "F16": "float16", "F32": "float32", "I64": "int64", "U8": "uint8"}
 _MAX_SAFETENSORS_HEADER = 16 * 2**20
+_MAX_COUNT = 2**16  # of whatever a plan has many of
 
 
 @dataclass(frozen=True)
@@ -58,9 +75,9 @@ class NoiseSpec:
     kind: NoiseKind
     acts: bool
 
-    def sample(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """(1, *shape) standard normal, uniform in [0, 1) or standard Gumbel numbers."""
-        shape = (1, *self.shape)
+    def sample(self, rng: np.random.Generator, rows: int = 1) -> NDArray[np.float32]:
+        """(rows, *shape) standard normal, uniform in [0, 1) or standard Gumbel numbers."""
+        shape = (rows, *self.shape)
         if self.kind == "normal":
             return rng.standard_normal(shape, np.float32)
         uniform = rng.random(shape, np.float32)
@@ -73,7 +90,7 @@ class NoiseSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs of a policy graph besides observations, action and is_first.
+    """Inputs and outputs of `policy` and `filter` besides observations, action and is_first.
 
     Args:
         carry: recurrent state; starts at zero, and is_first makes its content irrelevant.
@@ -87,6 +104,83 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class PlanSettings:
+    """How plans are searched for. The defaults are PlaNet's (Hafner et al. 2019, appendix A).
+
+    Raises ValueError naming the field that is out of bounds.
+
+    Args:
+        method: random shooting, CEM (PETS, PlaNet), MPPI on elites (TD-MPC2), or iCEM.
+        horizon: imagined steps H.
+        candidates: plans per iteration; iCEM shrinks this from one to the next.
+        iterations: refinements; random shooting draws candidates * iterations plans.
+        elites: how many of the best refine the search; for MPPI the number of candidates gives
+            the classic form, in which all count.
+        proposals: how many of the first candidates the policy proposes (TD-MPC2: 24 of 512).
+        temperature: MPPI's, in units of return: a plan weighs exp((return - best) / temperature).
+            TD-MPC2 multiplies by 0.5, which is 2 here.
+        colour: iCEM's exponent beta of the noise's power spectrum 1 / f**beta: 0 is white, 0.25 to
+            3.5 in the paper's tasks, more for slower ones.
+        keep: iCEM's share of the elites that go on to the next iteration and the next step.
+        momentum: share of the old mean and deviation in the refined ones (0.1 in PETS and iCEM).
+        init_std: deviation at first, in the model's scale of actions; 0.5 in iCEM.
+        min_std: the least deviation (0.05 in TD-MPC2).
+        warm_start: begin with the last plan, shifted by a step; PlaNet alone plans from scratch.
+        explore: deviation of noise added to the action while exploring, in the model's scale; for
+            Discrete, the share of actions taken at random.
+    """
+
+    method: Method = "cem"
+    horizon: int = 12
+    candidates: int = 1000
+    iterations: int = 10
+    elites: int = 100
+    proposals: int = 0
+    temperature: float = 2.0
+    colour: float = 2.0
+    keep: float = 0.3
+    momentum: float = 0.0
+    init_std: float = 1.0
+    min_std: float = 0.0
+    warm_start: bool = False
+    explore: float = 0.3
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("horizon", "candidates", "iterations"), (1, _MAX_COUNT))
+        counts |= {"elites": (1, self.candidates), "proposals": (0, self.candidates)}
+        for name, (least, most) in counts.items():
+            _within(name, getattr(self, name), int, least, most)
+        for name in ("temperature", "colour", "keep", "momentum", "init_std", "min_std", "explore"):
+            limit = 1.0 if name in ("keep", "momentum") else 1e6
+            _within(name, getattr(self, name), float, 0.0, limit)
+        if self.method not in get_args(Method):
+            raise ValueError(f"method: expected one of {get_args(Method)}, got {self.method!r}")
+        if type(self.warm_start) is not bool:
+            raise ValueError(f"warm_start: expected a bool, got {self.warm_start!r}")
+        if not self.temperature:
+            raise ValueError("temperature: expected more than 0")
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a planner needs to know besides the graphs.
+
+    Args:
+        noise: random inputs of `imagine`, and of `propose`; shapes without the N axis.
+        discount: factor of what follows a step, besides `out_continue`.
+        settings: the agent's choice; a robot may change it.
+    """
+
+    noise: Mapping[str, NoiseSpec] = field(default_factory=dict)
+    proposal_noise: Mapping[str, NoiseSpec] = field(default_factory=dict)
+    discount: float = 1.0
+    settings: PlanSettings = field(default_factory=PlanSettings)
+
+    def __post_init__(self) -> None:
+        _within("discount", self.discount, float, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about one policy version but its blobs.
 
@@ -94,14 +188,16 @@ class Manifest:
         experiment: id of the experiment that trained it.
         agent: registered name of the agent.
         version: grows by one per publication within the experiment, from 0.
-        kind: how the robot acts with it.
-        graphs: graph name -> SHA-256 of its ONNX file; an actor has the graph `policy`.
+        kind: how the robot acts with it, unless it is told otherwise.
+        graphs: graph name -> SHA-256 of its ONNX file.
         weights: SHA-256 of the safetensors blob. It holds every parameter of the graphs by
-            initialiser name, and the probe: `probe/in_*` inputs with their expected `probe/out_*`.
+            initialiser name, those of equal name once, and a probe of each graph: inputs
+            `probe/<graph>/in_*` with their expected `probe/<graph>/out_*`.
         sizes: SHA-256 -> bytes, for every blob.
         observation_space, action_space: `space_hash` of the spaces it was trained for.
-        signature: inputs and outputs of the policy graph.
+        signature: inputs and outputs of `policy` and `filter`.
         updates: how many learner updates made it.
+        planning: for a bundle that can plan.
     """
 
     experiment: str
@@ -115,6 +211,7 @@ class Manifest:
     action_space: str
     signature: Signature
     updates: int = 0
+    planning: Planning | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, with the format number."""
@@ -122,7 +219,8 @@ class Manifest:
 
     def same_build(self, other: Manifest) -> bool:
         """Whether recurrent state can go over from one version to the other."""
-        return self.graphs == other.graphs and self.signature == other.signature
+        mine, others = ((m.graphs, m.signature, m.planning) for m in (self, other))
+        return mine == others
 
     @staticmethod
     def from_json(data: Any) -> Manifest:
@@ -185,11 +283,28 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         action_space=_digest(data["action_space"]),
         signature=Signature(
             carry={str(k): _spec(v) for k, v in signature["carry"].items()},
-            noise={str(k): _noise(v) for k, v in signature["noise"].items()},
+            noise=_noises(signature["noise"]),
             extras={str(k): _spec(v) for k, v in signature["extras"].items()},
         ),
         updates=int(data["updates"]),
+        planning=_planning(data["planning"]) if data.get("planning") is not None else None,
     )
+
+
+def _planning(data: Mapping[str, Any]) -> Planning:
+    return Planning(
+        noise=_noises(data["noise"]),
+        proposal_noise=_noises(data["proposal_noise"]),
+        discount=data["discount"],
+        settings=PlanSettings(**data["settings"]),
+    )
+
+
+def _within(name: str, value: Any, kind: type[int] | type[float], low: float, high: float) -> None:
+    """Raises ValueError for a number out of bounds or of another kind; an int is a float too."""
+    kinds = (int,) if kind is int else (int, float)
+    if type(value) not in kinds or not low <= value <= high:  # NaN is not between them
+        raise ValueError(f"{name}: expected {kind.__name__} in {low}..{high}, got {value!r}")
 
 
 def _digest(value: Any) -> str:
@@ -209,6 +324,10 @@ def _spec(value: Mapping[str, Any]) -> TensorSpec:
     if value["dtype"] not in _DTYPES:
         raise ValueError(f"expected a dtype of {_DTYPES}, got {value['dtype']!r}")
     return TensorSpec(value["dtype"], _shape(value["shape"]))
+
+
+def _noises(value: Mapping[str, Any]) -> dict[str, NoiseSpec]:
+    return {str(k): _noise(v) for k, v in value.items()}
 
 
 def _noise(value: Mapping[str, Any]) -> NoiseSpec:

@@ -17,7 +17,8 @@ from robot_client.ports import Arrays
 from robot_client.ports import Carry as Carry
 from robot_client.robot import Action
 
-PROBE = "probe/"
+GRAPH = "policy"
+PROBE = f"probe/{GRAPH}/"
 PROBE_TOLERANCE = 1e-3  # absolute and relative: float32 kernels differ between machines
 _DTYPES = {
     "tensor(float)": "float32",
@@ -42,10 +43,8 @@ class OnnxPolicy(ActorPolicy):
     """
 
     def __init__(self, manifest: Manifest, graph: bytes, tensors: Arrays) -> None:
-        if manifest.kind != "actor":
-            raise BundleError(f"expected a bundle of kind actor, got {manifest.kind}")
         super().__init__(manifest)
-        weights = {k: np.array(v) for k, v in tensors.items() if not k.startswith(PROBE)}
+        weights = _weights(graph, tensors, alone=set(manifest.graphs) <= {GRAPH})
         probe = {k.removeprefix(PROBE): v for k, v in tensors.items() if k.startswith(PROBE)}
         self._session, self._kept_alive = _session(graph, weights)
         self._inputs = [i.name for i in self._session.get_inputs()]
@@ -83,7 +82,7 @@ class OnnxPolicy(ActorPolicy):
 
     def _check_probe(self, probe: Arrays) -> None:
         if "out_action" not in probe:
-            raise BundleError("weights: there is no probe/out_action to check the graph with")
+            raise BundleError(f"weights: there is no {PROBE}out_action to check the graph with")
         found = self.run(probe)
         for name, expected in probe.items():
             if name.startswith("out_") and not _close(found.get(name), expected):
@@ -96,7 +95,6 @@ class OnnxPolicy(ActorPolicy):
 def _session(graph: bytes, weights: Arrays) -> tuple[ort.InferenceSession, list[Any]]:
     """The session, and the weights that must live as long as it: it reads their memory."""
     declared = initializers(graph)
-    _check_weights(declared, weights)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _SEVERITY_FATAL
@@ -113,6 +111,15 @@ def _session(graph: bytes, weights: Arrays) -> tuple[ort.InferenceSession, list[
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise BundleError(f"graph: {error}") from error
     return session, list(values.values())
+
+
+def _weights(graph: bytes, tensors: Arrays, alone: bool) -> dict[str, NDArray[Any]]:
+    """Those of the weights that the graph has: all, if it is the bundle's only one."""
+    declared = initializers(graph)
+    given = {k: v for k, v in tensors.items() if not k.startswith("probe/")}
+    weights = {k: np.array(v) for k, v in given.items() if alone or k in declared}
+    _check_weights(declared, weights)
+    return weights
 
 
 def _check_weights(declared: Mapping[str, Initializer], weights: Arrays) -> None:

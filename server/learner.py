@@ -67,7 +67,7 @@ class Learner:
         self._sampler = make_sampler(self._agent.demand, self._view, job.seed)
         self._limiter = make_limiter(self._agent.demand, job)
         self._publisher = Publisher(
-            directory, job.id, job.agent, self._agent.actor(), *job_spaces(job), clock
+            directory, job.id, job.agent, self._agent.acting(), *job_spaces(job), clock
         )
         self._checkpoints = Checkpoints(directory / "checkpoints")
         self._metrics = MeanMetrics()

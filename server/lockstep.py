@@ -113,10 +113,10 @@ class Lockstep:
         self._store.close()
 
     def _run(self, recorder: Any, **options: Any) -> None:
-        actor = self._agent.actor()
-        manifest = live_manifest(actor, self._job.id, self._job.agent)
+        acting = self._agent.acting()
+        manifest = live_manifest(acting, self._job.id, self._job.agent)
         blank = as_action(self._robot.action_space, np.zeros(self._robot.action_space.shape or ()))
-        policy = TorchPolicy(actor, manifest, blank, self._agent.device)
+        policy = TorchPolicy(acting, manifest, blank, self._agent.device)
         options.setdefault("on_episode", self._on_episode)
         # Training takes its time between two steps: the watchdog must not take that for silence.
         runtime = Runtime(

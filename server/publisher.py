@@ -1,4 +1,4 @@
-"""Turns an agent's actor into policy versions: blobs named by content, a manifest for each."""
+"""Turns what acts for an agent into policy versions: blobs named by content, and manifests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gymnasium import spaces
 
-from agents.agent import Actor
-from agents.export import GRAPH, ActorExport
+from agents.agent import Acting
+from agents.export import ActingExport
 from robot_client.bundle import Manifest, sha256
 from robot_client.clock import Clock
 from robot_client.durable import write_durably
@@ -23,7 +23,7 @@ class Publisher:
     Args:
         directory: the experiment's; manifests go to policies/, blobs to blobs/.
         experiment, agent: ids for the manifests.
-        actor: shares the agent's parameters.
+        acting: shares the agent's parameters.
         observation_space, action_space: of the robots.
         clock: tells how old a version is.
         keep, keep_s: see above.
@@ -34,7 +34,7 @@ class Publisher:
         directory: Path,
         experiment: str,
         agent: str,
-        actor: Actor,
+        acting: Acting,
         observation_space: spaces.Dict,
         action_space: ActionSpace,
         clock: Clock,
@@ -42,10 +42,10 @@ class Publisher:
         keep_s: float = 60.0,
     ) -> None:
         self._policies, self._blobs = directory / "policies", directory / "blobs"
-        self._experiment, self._agent, self._actor = experiment, agent, actor
+        self._experiment, self._agent, self._acting = experiment, agent, acting
         self._spaces = observation_space, action_space
         self._clock, self._keep, self._keep_s = clock, keep, keep_s
-        self._export: ActorExport | None = None
+        self._export: ActingExport | None = None
         self._sizes: dict[str, int] = {}
         for folder in (self._policies, self._blobs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,22 +54,24 @@ class Publisher:
         )
 
     def publish(self, updates: int) -> Manifest:
-        """Write the actor as it is now as the next version. The first time takes seconds."""
+        """Write what acts as it is now as the next version. The first time takes seconds."""
         if self._export is None:
-            self._export = ActorExport(self._actor, *self._spaces)
-        graph, weights = self._put(self._export.graph), self._put(self._export.weights())
+            self._export = ActingExport(self._acting, *self._spaces)
+        graphs = {name: self._put(graph) for name, graph in self._export.graphs.items()}
+        weights = self._put(self._export.weights())
         manifest = Manifest(
             experiment=self._experiment,
             agent=self._agent,
             version=self.next_version,
-            kind="actor",
-            graphs={GRAPH: graph},
+            kind=self._acting.kind,
+            graphs=graphs,
             weights=weights,
-            sizes={digest: self._sizes[digest] for digest in (graph, weights)},
+            sizes={digest: self._sizes[digest] for digest in (*graphs.values(), weights)},
             observation_space=space_hash(self._spaces[0]),
             action_space=space_hash(self._spaces[1]),
-            signature=self._actor.signature,
+            signature=self._acting.signature,
             updates=updates,
+            planning=self._acting.planning,
         )
         text = json.dumps(manifest.to_json(), indent=1)
         write_durably(self._policies / f"{manifest.version:08d}.json", text.encode())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from agents.agent import Actor
+from agents.agent import Acting
 from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import Manifest
 from robot_client.messages import PolicyReport
@@ -19,17 +19,18 @@ class TorchPolicy(ActorPolicy):
     """Acts like `robot_client.policy.OnnxPolicy`, always with the agent's present parameters.
 
     Args:
-        actor: shares the agent's parameters.
-        manifest: names the experiment; its signature is the actor's.
+        acting: shares the agent's parameters.
+        manifest: names the experiment; its signature is that of `acting`.
         blank_action: zeros in the form of the robot's action.
-        device: where the actor is.
+        device: where the graphs are.
     """
 
     def __init__(
-        self, actor: Actor, manifest: Manifest, blank_action: Action, device: torch.device
+        self, acting: Acting, manifest: Manifest, blank_action: Action, device: torch.device
     ) -> None:
         super().__init__(manifest)
-        self._actor, self._blank, self._device = actor, blank_action, device
+        self._policy = acting.graphs["policy"]
+        self._blank, self._device = blank_action, device
 
     def blank_action(self) -> Action:
         """Zeros in the form of the action."""
@@ -38,7 +39,7 @@ class TorchPolicy(ActorPolicy):
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         """Outputs by name, from inputs by name."""
         with torch.no_grad():
-            outputs = self._actor(
+            outputs = self._policy(
                 {k: torch.from_numpy(v).to(self._device) for k, v in feed.items()}
             )
         return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
@@ -60,7 +61,20 @@ class OnePolicy:
         return []
 
 
-def live_manifest(actor: Actor, experiment: str, agent: str) -> Manifest:
+def live_manifest(acting: Acting, experiment: str, agent: str) -> Manifest:
     """A manifest for a policy that never travels: version 0 and no blobs."""
     none = "0" * 64
-    return Manifest(experiment, agent, 0, "actor", {}, none, {}, none, none, actor.signature)
+    graphs = dict.fromkeys(acting.graphs, none)
+    return Manifest(
+        experiment,
+        agent,
+        0,
+        acting.kind,
+        graphs,
+        none,
+        {},
+        none,
+        none,
+        acting.signature,
+        planning=acting.planning,
+    )

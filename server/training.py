@@ -104,7 +104,7 @@ def make_limiter(demand: Demand, job: Job) -> TrainLimiter:
 
 def make_view(store: ReplayStore, agent: Agent, capacity: int) -> ReplayView:
     """The newest rows of a store, with the extras that the agent's policy records."""
-    return ReplayView(store, capacity, agent.actor().signature.extras)
+    return ReplayView(store, capacity, agent.acting().signature.extras)
 
 
 def to_tensors(batch: Batch, device: torch.device) -> Tensors:

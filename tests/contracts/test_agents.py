@@ -10,11 +10,12 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.agent import Agent, AgentConfig
-from agents.export import ActorExport, example_inputs
+from agents.agent import Acting, Agent, AgentConfig
+from agents.export import ActingExport, example_inputs
 from agents.registry import AGENTS, agent_class
 from agents.testing import check_agent
 from robot_client.bundle import read_safetensors
+from robot_client.onnx_file import initializers
 
 VECTOR = spaces.Dict({"vector": spaces.Box(-1, 1, (4,), np.float32)})
 CAMERA = spaces.Dict(
@@ -66,35 +67,36 @@ def test_every_field_of_the_configuration_is_documented(name: str) -> None:
 @ALL
 @BOTH
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
-def test_exported_actor_acts_as_torch_does(name: str, kind: str) -> None:
-    agent = build(name, kind)
-    actor = agent.actor()
-    export = ActorExport(actor, *SPACES[kind])
-    before = [t.clone() for t in actor.state_dict().values()]
-    with torch.no_grad():  # what the graph was exported with must not matter
-        for tensor in actor.state_dict().values():
-            tensor.add_(torch.randn(tensor.shape) * 0.05)
-    assert all(
-        not torch.equal(a, b) for a, b in zip(before, actor.state_dict().values(), strict=True)
-    )
+def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
+    acting = build(name, kind).acting()
+    export = ActingExport(acting, *SPACES[kind])
+    _perturb(acting)  # what the graphs were exported with must not matter
     tensors = read_safetensors(export.weights())
-    session = _session(
-        export.graph, {k: v for k, v in tensors.items() if not k.startswith("probe/")}
-    )
-    names = {i.name for i in session.get_inputs()}
-    for seed in range(20):
-        inputs = example_inputs(actor, *SPACES[kind], torch.Generator().manual_seed(seed))
-        feed = {k: t.numpy() for k, t in inputs.items() if k in names}
-        found = session.run(None, feed)
-        with torch.no_grad():
-            expected = actor(inputs)
-        for output, array in zip(session.get_outputs(), found, strict=True):
-            np.testing.assert_allclose(
-                array, expected[output.name].numpy(), rtol=2e-4, atol=2e-5, err_msg=output.name
-            )
+    for part, graph in acting.graphs.items():
+        session = _session(export.graphs[part], tensors)
+        names = {i.name for i in session.get_inputs()}
+        for seed in range(20):
+            generator, rows = torch.Generator().manual_seed(seed), 1 + seed
+            inputs = example_inputs(acting, part, *SPACES[kind], generator, rows)
+            found = session.run(None, {k: t.numpy() for k, t in inputs.items() if k in names})
+            with torch.no_grad():
+                expected = graph(inputs)
+            for output, array in zip(session.get_outputs(), found, strict=True):
+                want, where = expected[output.name].numpy(), f"{part} {output.name}"
+                np.testing.assert_allclose(array, want, rtol=2e-4, atol=2e-5, err_msg=where)
 
 
-def _session(graph: bytes, weights: dict[str, Any]) -> ort.InferenceSession:
+def _perturb(acting: Acting) -> None:
+    state = {k: t for g in acting.graphs.values() for k, t in g.state_dict().items()}
+    before = {k: t.clone() for k, t in state.items()}
+    with torch.no_grad():
+        for tensor in state.values():
+            tensor.add_(torch.randn(tensor.shape) * 0.05)
+    assert not any(torch.equal(before[k], t) for k, t in state.items())
+
+
+def _session(graph: bytes, tensors: dict[str, Any]) -> ort.InferenceSession:
+    weights = {k: v for k, v in tensors.items() if k in initializers(graph)}
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     values = {k: ort.OrtValue.ortvalue_from_numpy(np.array(v)) for k, v in weights.items()}

@@ -11,7 +11,7 @@ PUBLIC = {
     "robot_client.errors": ["DreamfleetError", "RobotError", "SafetyStop", "SchemaError"],
     "robot_client.clock": ["Clock", "SystemClock", "ManualClock"],
     "robot_client.testing": ["check_robot"],
-    "agents.agent": ["Agent", "AgentConfig", "Actor", "Learned", "Sequences", "Transitions"],
+    "agents.agent": ["Agent", "AgentConfig", "Acting", "Learned", "Sequences", "Transitions"],
     "agents.registry": ["AGENTS", "agent_class"],
     "agents.testing": ["check_agent"],
     "sim.ball": ["Ball"],

@@ -81,12 +81,12 @@ def weights(bias: float = 0.0, size: int = 2, probe_error: float = 0.0) -> Tenso
     return {
         "w": w,
         "bias": np.full(size, bias, np.float32),
-        "probe/in_vector": seen,
-        "probe/in_carry_memory": zero,
-        "probe/in_prev_action": zero + 1,
-        "probe/in_is_first": np.array([False]),
-        "probe/in_noise_explore": zero,
-        "probe/out_action": seen @ w + np.float32(bias + 0.5 + probe_error),
+        "probe/policy/in_vector": seen,
+        "probe/policy/in_carry_memory": zero,
+        "probe/policy/in_prev_action": zero + 1,
+        "probe/policy/in_is_first": np.array([False]),
+        "probe/policy/in_noise_explore": zero,
+        "probe/policy/out_action": seen @ w + np.float32(bias + 0.5 + probe_error),
     }
 
 

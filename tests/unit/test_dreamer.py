@@ -159,7 +159,7 @@ def test_keys_choose_what_is_seen() -> None:
 
 def test_report_of_windows_as_long_as_the_context_is_wide() -> None:
     agent = make()
-    agent = make(batch_length=agent.actor().signature.extras["stoch"].shape[0])
+    agent = make(batch_length=agent.acting().signature.extras["stoch"].shape[0])
     report = agent.report(batch_of(agent))
     assert report["open_loop_vector"].shape[0] == agent.config.batch_length
 

@@ -159,11 +159,6 @@ def test_the_random_agent_is_its_own_source() -> None:
     assert bundle(agent="random").policy().source is Source.RANDOM
 
 
-def test_a_planner_is_refused() -> None:
-    with pytest.raises(BundleError, match="kind actor"):
-        bundle(kind="planner").policy()
-
-
 def test_only_missing_blobs_are_asked_for(tmp_path: Path) -> None:
     store = cache(tmp_path)
     first, second = bundle(0), bundle(1)
@@ -326,8 +321,8 @@ def test_discrete_actions_leave_as_int64() -> None:
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     tensors = {
         "w": np.eye(3, dtype=np.float32),
-        "probe/in_vector": np.array([[0, 0, 1]], np.float32),
-        "probe/out_action": np.array([2]),
+        "probe/policy/in_vector": np.array([[0, 0, 1]], np.float32),
+        "probe/policy/out_action": np.array([2]),
     }
     manifest = replace(bundle().manifest, signature=Signature())
     policy = OnnxPolicy(manifest, model.SerializeToString(), tensors)

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
 
 def publisher(folder: Path, clock: Clock) -> Publisher:
     agent = Random(OBSERVATION, ACTION, RandomConfig(), torch.device("cpu"))
-    actor = agent.actor()
-    return Publisher(folder, "e1", "random", actor, OBSERVATION, ACTION, clock, keep=2)
+    acting = agent.acting()
+    return Publisher(folder, "e1", "random", acting, OBSERVATION, ACTION, clock, keep=2)
 
 
 def test_a_version_is_one_that_the_robot_runs(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_swap_takes_effect_at_a_step_boundary_and_keeps_the_memory() -> None:
 
 def test_another_architecture_starts_with_an_empty_memory() -> None:
     other = graph(operator="Sub")
-    tensors = weights() | {"probe/out_action": np.array([[1.1, 1.1]], np.float32)}
+    tensors = weights() | {"probe/policy/out_action": np.array([[1.1, 1.1]], np.float32)}
     second = bundle(2, graph_bytes=other, tensors=tensors).policy()
     runtime, recorder, _ = start(Arm(), bundle(1).policy(), None, None, second, explore=False)
     runtime.run()
