@@ -1,21 +1,25 @@
-"""Distributions as plain tensor algebra. Randomness enters as noise, so it can be replayed.
+"""Distributions as plain tensor algebra: stochastic states and what is reconstructed from them.
 
-Standard Gumbel noise makes choices and standard normal noise moves; zero noise is the mode.
-Everything is computed in at least float32.
+Randomness enters as noise, so it can be replayed. Standard Gumbel noise makes choices and standard
+normal noise moves; zero noise is the mode. Everything is computed in at least float32.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.blocks.scalars import symlog, widen
 
-_LOG_2PI = math.log(2 * math.pi)
+LOG_2PI = math.log(2 * math.pi)
 _SHORT_AXIS = 8
+
+L = TypeVar("L", bound="Latent")
 
 
 def gumbel(
@@ -62,24 +66,102 @@ class OneHotLatent:
         """(...) entropy in nats."""
         return -(self.probs * self.log_probs).sum((-2, -1))
 
+    def kl(self, other: OneHotLatent) -> torch.Tensor:
+        """(...) KL(self || other), summed over the groups."""
+        return (self.probs * (self.log_probs - other.log_probs)).sum((-2, -1))
+
 
 def one_hot_latent(logits: torch.Tensor, unimix: float = 0.01) -> OneHotLatent:
-    """From logits (..., groups, classes), mixed with a share `unimix` > 0 of uniform."""
-    probs = _softmax(widen(logits))
+    """From logits (..., groups, classes), mixed with a share `unimix` of uniform; 0 mixes none."""
+    if not unimix:
+        # The logarithm of a probability that has come out as 0 would be infinite.
+        log_probs = _along_classes(torch.log_softmax, widen(logits))
+        return OneHotLatent(log_probs.exp(), log_probs)
+    probs = _along_classes(torch.softmax, widen(logits))
     probs = (1 - unimix) * probs + unimix / logits.shape[-1]
     return OneHotLatent(probs, probs.log())
 
 
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
+def _along_classes(
+    function: Callable[[torch.Tensor, int], torch.Tensor], logits: torch.Tensor
+) -> torch.Tensor:
     # Along a short axis that is the last one, a CPU takes several times as long.
     if logits.shape[-1] > _SHORT_AXIS:
-        return torch.softmax(logits, -1)
-    return torch.softmax(logits.mT, -2).mT.contiguous()
+        return function(logits, -1)
+    return function(logits.mT, -2).mT.contiguous()
 
 
-def kl(left: OneHotLatent, right: OneHotLatent) -> torch.Tensor:
-    """(...) divergence of `right` from `left`, KL(left || right), summed over the groups."""
-    return (left.probs * (left.log_probs - right.log_probs)).sum((-2, -1))
+@dataclass(frozen=True)
+class GaussianLatent:
+    """Independent normal variables, mean and std (..., Z). Made by `gaussian_latent`."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def detach(self) -> GaussianLatent:
+        """The same distribution, without gradient."""
+        return GaussianLatent(self.mean.detach(), self.std.detach())
+
+    def sample(self, noise: torch.Tensor) -> torch.Tensor:
+        """(..., Z) mean + std * noise; `noise` is standard normal."""
+        return self.mean + self.std * noise
+
+    def mode(self) -> torch.Tensor:
+        """(..., Z) the mean."""
+        return self.mean
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """(...) log-density of a value (..., Z)."""
+        deviation = (value - self.mean) / self.std
+        return -(0.5 * deviation.square() + self.std.log() + 0.5 * LOG_2PI).sum(-1)
+
+    def entropy(self) -> torch.Tensor:
+        """(...) entropy in nats."""
+        return (self.std.log() + 0.5 * (1 + LOG_2PI)).sum(-1)
+
+    def kl(self, other: GaussianLatent) -> torch.Tensor:
+        """(...) KL(self || other), summed over the variables."""
+        ratio = self.std / other.std
+        distance = (self.mean - other.mean) / other.std
+        return (0.5 * (ratio.square() + distance.square() - 1) - ratio.log()).sum(-1)
+
+
+def gaussian_latent(raw: torch.Tensor, min_std: float = 0.1) -> GaussianLatent:
+    """From raw outputs (..., 2, Z): means, and what softplus and `min_std` make deviations.
+
+    As in PlaNet (Hafner et al., 2019) and the first Dreamer.
+    """
+    mean, std = widen(raw).unbind(-2)
+    return GaussianLatent(mean, F.softplus(std) + min_std)
+
+
+class Latent(Protocol):
+    """What the world model asks of the distribution of a stochastic state."""
+
+    def detach(self: L) -> L:
+        """The same distribution, without gradient."""
+        ...
+
+    def sample(self, noise: torch.Tensor) -> torch.Tensor:
+        """A state, with gradient."""
+        ...
+
+    def mode(self) -> torch.Tensor:
+        """The likeliest state, with gradient."""
+        ...
+
+    def entropy(self) -> torch.Tensor:
+        """(...) in nats, summed over the state."""
+        ...
+
+    def kl(self: L, other: L) -> torch.Tensor:
+        """(...) KL(self || other), summed over the state."""
+        ...
+
+
+def kl(left: L, right: L) -> torch.Tensor:
+    """(...) divergence of `right` from `left`, KL(left || right), summed over the state."""
+    return left.kl(right)
 
 
 def free_bits(divergence: torch.Tensor, floor: float = 1.0) -> torch.Tensor:
@@ -87,72 +169,12 @@ def free_bits(divergence: torch.Tensor, floor: float = 1.0) -> torch.Tensor:
     return divergence.clamp(min=floor)
 
 
-def kl_losses(
-    posterior: OneHotLatent, prior: OneHotLatent, floor: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def kl_losses(posterior: L, prior: L, floor: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """(...) dynamics loss, which moves the prior only, and (...) representation loss, which moves
     the posterior only."""
     dynamics = free_bits(kl(posterior.detach(), prior), floor)
     representation = free_bits(kl(posterior, prior.detach()), floor)
     return dynamics, representation
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Diagonal normal distribution of actions, mean and std (..., actions)."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def sample(self, noise: torch.Tensor) -> torch.Tensor:
-        """mean + std * noise, standard normal noise; neither squashed nor clipped."""
-        return self.mean + self.std * noise
-
-    def mode(self) -> torch.Tensor:
-        """The mean."""
-        return self.mean
-
-    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        """(...) log-density, summed over the action's dimensions."""
-        deviation = (action - self.mean) / self.std
-        return -(0.5 * deviation.square() + self.std.log() + 0.5 * _LOG_2PI).sum(-1)
-
-    def entropy(self) -> torch.Tensor:
-        """(...) entropy, summed over the action's dimensions."""
-        return (self.std.log() + 0.5 * (1 + _LOG_2PI)).sum(-1)
-
-
-def bounded_normal(mean: torch.Tensor, std: torch.Tensor) -> Normal:
-    """From raw outputs (..., actions): means within (-1, 1), deviations within (0.1, 1)."""
-    return Normal(torch.tanh(widen(mean)), 0.9 * torch.sigmoid(widen(std) + 2) + 0.1)
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """Distribution over discrete actions, log_probs (..., classes). Made by `categorical`."""
-
-    log_probs: torch.Tensor
-
-    def sample(self, noise: torch.Tensor) -> torch.Tensor:
-        """(...) int64 index, chosen by Gumbel noise (..., classes)."""
-        return (self.log_probs + noise).argmax(-1)
-
-    def mode(self) -> torch.Tensor:
-        """(...) int64 likeliest index."""
-        return self.log_probs.argmax(-1)
-
-    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        """(...) log-probability of indices (...)."""
-        return self.log_probs.gather(-1, action[..., None].long())[..., 0]
-
-    def entropy(self) -> torch.Tensor:
-        """(...) entropy in nats."""
-        return -(self.log_probs.exp() * self.log_probs).sum(-1)
-
-
-def categorical(logits: torch.Tensor) -> Categorical:
-    """From logits (..., classes), without any mixing."""
-    return Categorical(torch.log_softmax(widen(logits), -1))
 
 
 @dataclass(frozen=True)

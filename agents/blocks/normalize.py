@@ -50,6 +50,10 @@ class RunningStatistics(nn.Module):
         """(2,) averages, corrected where asked for."""
         return self.average / self.weight if self.debias else self.average
 
+    def forward(self, advantage: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """Take in a batch, then normalise its advantages: (N, H) both -> (N, H)."""
+        raise NotImplementedError
+
 
 class ReturnNormaliser(RunningStatistics):
     """Range of the returns, from their 5th to their 95th percentile, never below `limit`."""
@@ -71,6 +75,11 @@ class ReturnNormaliser(RunningStatistics):
         low, high = self.current().unbind()
         return (high - low).clamp(min=self.limit)
 
+    def forward(self, advantage: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """Divided by the range of the returns (the third Dreamer)."""
+        self.update(returns)
+        return advantage / self.scale()
+
 
 class MeanStdNormaliser(RunningStatistics):
     """Mean and deviation of everything seen, the deviation never below `limit`."""
@@ -91,6 +100,19 @@ class MeanStdNormaliser(RunningStatistics):
         """() standard deviation."""
         mean, square = self.current().unbind()
         return (square - mean.square()).clamp(min=0).sqrt().clamp(min=self.limit)
+
+    def forward(self, advantage: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """Standardised by the advantages seen (DayDreamer)."""
+        self.update(advantage)
+        return (advantage - self.offset()) / self.scale()
+
+
+class NoNormaliser(nn.Module):
+    """Leaves advantages as they are (the first and the second Dreamer)."""
+
+    def forward(self, advantage: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """(N, H) both -> (N, H)."""
+        return advantage
 
 
 def slow_copy(module: M) -> M:

@@ -1,4 +1,4 @@
-"""LaProp with adaptive gradient clipping: clip, divide by the running size, then average."""
+"""What optimisers remember, and LaProp: clip each tensor, divide by the running size, average."""
 
 from __future__ import annotations
 
@@ -27,13 +27,58 @@ def clip_adaptive_(
     return norm
 
 
-class LaProp(torch.optim.Optimizer):
+class Moments(torch.optim.Optimizer):
+    """What the optimisers here share: two moments of every parameter, and how to store them.
+
+    One group of parameters, all on one device. Nothing waits for the device, and nothing depends
+    on the host: a step can be compiled or captured.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, beta1: float, beta2: float, eps: float
+    ) -> None:
+        super().__init__(params, {"lr": lr})
+        self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
+        self._params: list[torch.Tensor] = self.param_groups[0]["params"]
+        self._mean = [torch.zeros_like(p) for p in self._params]
+        self._square = [torch.zeros_like(p) for p in self._params]
+        self._updates = torch.zeros((), dtype=torch.int64, device=self._params[0].device)
+
+    def _unbias(self, beta: float) -> torch.Tensor:
+        # In double precision: 1 - beta**n loses its digits in float32 during the first updates.
+        return 1 - beta ** self._updates.double()
+
+    def _root_of_square(self, grads: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Take in gradients; returns the root of their unbiased mean square, plus eps."""
+        torch._foreach_mul_(self._square, self.beta2)
+        torch._foreach_addcmul_(self._square, grads, grads, 1 - self.beta2)
+        root = torch._foreach_sqrt(self._square)
+        torch._foreach_div_(root, self._unbias(self.beta2).sqrt().to(root[0].dtype))
+        torch._foreach_add_(root, self.eps)
+        return root
+
+    def state_dict(self) -> dict[str, Any]:
+        """Flat name -> tensor: `updates`, and `mean/<i>`, `square/<i>` of the i-th parameter."""
+        moments = {"mean": self._mean, "square": self._square}
+        named = {f"{n}/{i}": t for n, ts in moments.items() for i, t in enumerate(ts)}
+        return {"updates": self._updates, **named}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`; raises ValueError when names or shapes differ."""
+        own = self.state_dict()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in state_dict.items()}:
+            raise ValueError("this optimiser state belongs to other parameters")
+        for name, tensor in own.items():
+            tensor.copy_(state_dict[name])
+
+
+class LaProp(Moments):
     """One group of parameters; every one must have a gradient at each step, which gets clipped.
 
     The learning rate rises linearly from 0, so the first update only fills the moments; with
     `anneal` it then falls linearly to a tenth at that update. `weight_decay` is for tensors of
-    two or more axes. Nothing waits for the device, and nothing depends on the host: a step can
-    be compiled or captured. All parameters must be on one device.
+    two or more axes.
 
     Args:
         params: what to optimise.
@@ -59,13 +104,8 @@ class LaProp(torch.optim.Optimizer):
         anneal: int = 0,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr})
-        self.lr, self.agc, self.beta1, self.beta2, self.eps = lr, agc, beta1, beta2, eps
-        self.warmup, self.anneal, self.weight_decay = warmup, anneal, weight_decay
-        self._params: list[torch.Tensor] = self.param_groups[0]["params"]
-        self._mean = [torch.zeros_like(p) for p in self._params]
-        self._square = [torch.zeros_like(p) for p in self._params]
-        self._updates = torch.zeros((), dtype=torch.int64, device=self._params[0].device)
+        super().__init__(params, lr, beta1, beta2, eps)
+        self.agc, self.warmup, self.anneal, self.weight_decay = agc, warmup, anneal, weight_decay
 
     def learning_rate(self) -> torch.Tensor:
         """() rate of the next update, on the device."""
@@ -87,16 +127,8 @@ class LaProp(torch.optim.Optimizer):
         self._move(rate)
         return norm
 
-    def _unbias(self, beta: float) -> torch.Tensor:
-        # In double precision: 1 - beta**n loses its digits in float32 during the first updates.
-        return 1 - beta ** self._updates.double()
-
     def _average(self, grads: list[torch.Tensor]) -> None:
-        torch._foreach_mul_(self._square, self.beta2)
-        torch._foreach_addcmul_(self._square, grads, grads, 1 - self.beta2)
-        root = torch._foreach_sqrt(self._square)
-        torch._foreach_div_(root, self._unbias(self.beta2).sqrt().to(root[0].dtype))
-        torch._foreach_add_(root, self.eps)
+        root = self._root_of_square(grads)
         torch._foreach_mul_(self._mean, self.beta1)
         torch._foreach_addcdiv_(self._mean, grads, root, 1 - self.beta1)
 
@@ -108,18 +140,3 @@ class LaProp(torch.optim.Optimizer):
             decay = torch._foreach_mul(wide, (-rate * self.weight_decay).to(wide[0].dtype))
             torch._foreach_add_([c for c in change if c.ndim >= 2], decay)
         torch._foreach_add_(self._params, change)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Flat name -> tensor: `updates`, and `mean/<i>`, `square/<i>` of the i-th parameter."""
-        moments = {"mean": self._mean, "square": self._square}
-        named = {f"{n}/{i}": t for n, ts in moments.items() for i, t in enumerate(ts)}
-        return {"updates": self._updates, **named}
-
-    @torch.no_grad()
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Inverse of `state_dict`; raises ValueError when names or shapes differ."""
-        own = self.state_dict()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in state_dict.items()}:
-            raise ValueError("this optimiser state belongs to other parameters")
-        for name, tensor in own.items():
-            tensor.copy_(state_dict[name])

@@ -1,4 +1,4 @@
-"""Numbers of any size: symlog, and two-hot regression over exponentially spaced bins."""
+"""Regression of numbers: as they are, by their symlog, and two-hot over symexp-spaced bins."""
 
 from __future__ import annotations
 
@@ -65,6 +65,49 @@ class TwoHot:
         """Cross-entropy (...) with `target` (...), raw numbers, which gets no gradient."""
         pair, weight = self.encode(target.detach().to(self.bins.dtype))
         return -(self.log_probs.gather(-1, pair) * weight).sum(-1)
+
+
+@dataclass(frozen=True)
+class UnitNormal:
+    """A normal distribution of deviation 1 around `mean` (...)."""
+
+    mean: torch.Tensor
+
+    def __getitem__(self, index: Any) -> UnitNormal:
+        """The part at `index` of the leading axes."""
+        return UnitNormal(self.mean[index])
+
+    def pred(self) -> torch.Tensor:
+        """Expectation (...)."""
+        return self.mean
+
+    def loss(self, target: torch.Tensor) -> torch.Tensor:
+        """(...) negative log-likelihood of `target` (...), which gets no gradient, up to a
+        constant: half the squared distance."""
+        return 0.5 * (self.mean - target.detach().to(self.mean.dtype)).square()
+
+
+@dataclass(frozen=True)
+class SymlogNumber:
+    """A number by its symlog, `raw` (...); far from 0 its errors count by ratio. (DayDreamer.)"""
+
+    raw: torch.Tensor
+
+    def __getitem__(self, index: Any) -> SymlogNumber:
+        """The part at `index` of the leading axes."""
+        return SymlogNumber(self.raw[index])
+
+    def pred(self) -> torch.Tensor:
+        """The number (...)."""
+        return symexp(self.raw)
+
+    def loss(self, target: torch.Tensor) -> torch.Tensor:
+        """(...) squared distance in symlog space from `target` (...), raw numbers, which gets no
+        gradient."""
+        return (self.raw - symlog(target.detach().to(self.raw.dtype))).square()
+
+
+Scalar = TwoHot | UnitNormal | SymlogNumber
 
 
 class SymexpTwohot(nn.Module):

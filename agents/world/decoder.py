@@ -9,8 +9,9 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from agents.blocks.dists import categorical, image_mse
+from agents.blocks.dists import image_mse
 from agents.blocks.nets import MLP, BlockDense, Dense, init_conv_, make_act, make_norm
+from agents.blocks.policies import categorical
 from agents.blocks.scalars import widen
 from agents.world.coding import DREAMER_V3, Coding
 from agents.world.sizes import Size

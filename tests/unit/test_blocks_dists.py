@@ -5,8 +5,6 @@ import torch
 
 from agents.blocks.dists import (
     Bernoulli,
-    bounded_normal,
-    categorical,
     free_bits,
     gumbel,
     image_mse,
@@ -15,6 +13,7 @@ from agents.blocks.dists import (
     one_hot_latent,
     symlog_mse,
 )
+from agents.blocks.policies import bounded_normal, categorical
 from tests.oracle_cases import cases, close, load, tensor
 
 FILE = "2_categorical_kl"

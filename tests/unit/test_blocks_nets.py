@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from agents.blocks.dists import Bernoulli, Normal, bounded_normal, categorical
+from agents.blocks.dists import Bernoulli
 from agents.blocks.nets import MLP, BlockDense, Dense, RMSNorm, init_conv_
+from agents.blocks.policies import Normal, bounded_normal, categorical
 from tests.oracle_cases import (
     cases,
     close,

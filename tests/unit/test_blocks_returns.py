@@ -4,7 +4,6 @@ import re
 import pytest
 import torch
 
-from agents.blocks.dists import Normal, categorical
 from agents.blocks.normalize import (
     MeanStdNormaliser,
     ReturnNormaliser,
@@ -12,6 +11,7 @@ from agents.blocks.normalize import (
     slow_copy,
     slow_update_,
 )
+from agents.blocks.policies import Normal, categorical
 from agents.blocks.returns import (
     imagination_losses,
     imagination_weights,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.blocks.dists import Categorical, Normal
+from agents.blocks.policies import Categorical, Normal
 from agents.world.heads import (
     BernoulliHead,
     CategoricalPolicy,
