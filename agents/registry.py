@@ -9,7 +9,11 @@ from agents.agent import Agent
 from agents.errors import UnknownAgent
 
 AGENTS: dict[str, str] = {
+    "daydreamer": "agents.daydreamer:DayDreamer",
     "dreamer": "agents.dreamer:Dreamer",
+    "dreamer-v1": "agents.dreamer_v1:DreamerV1",
+    "dreamer-v2": "agents.dreamer_v2:DreamerV2",
+    "planet": "agents.planet:Planet",
     "random": "agents.random:Random",
 }
 

@@ -114,6 +114,10 @@ class NoNormaliser(nn.Module):
         """(N, H) both -> (N, H)."""
         return advantage
 
+    def scale(self) -> torch.Tensor:
+        """() one."""
+        return torch.ones(())
+
 
 def slow_copy(module: M) -> M:
     """A copy that no gradient reaches, to be moved by `slow_update_`."""

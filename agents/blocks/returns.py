@@ -6,11 +6,23 @@ horizon H have H + 1 columns, the start included; their returns and losses have 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Protocol
 
 import torch
 
-from agents.blocks.scalars import TwoHot
+
+class ScalarDist(Protocol):
+    """A prediction of numbers, such as `agents.blocks.scalars.TwoHot`."""
+
+    def __getitem__(self, index: Any) -> ScalarDist: ...
+
+    def pred(self) -> torch.Tensor:
+        """Expected numbers (...)."""
+        ...
+
+    def loss(self, target: torch.Tensor) -> torch.Tensor:
+        """(...) distance from numbers (...), which get no gradient."""
+        ...
 
 
 def lambda_return(
@@ -44,27 +56,6 @@ def lambda_return(
     return value[:, :-1]
 
 
-def imagined_return(
-    reward: torch.Tensor,
-    con: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    lam: float = 0.95,
-    discount: float = 1.0,
-) -> torch.Tensor:
-    """(N, H) returns along imagined states, without gradient.
-
-    Args:
-        reward: (N, H+1) predicted.
-        con: (N, H+1) predicted probability that the episode goes on.
-        value: (N, H+1) the critic's prediction.
-        lam: mixing of the n-step returns.
-        discount: further factor per step; 1 where `con` already holds it.
-    """
-    with torch.no_grad():
-        return lambda_return(reward, discount * con, value, lam)
-
-
 def replay_return(
     reward: torch.Tensor,
     is_last: torch.Tensor,
@@ -89,57 +80,41 @@ def imagination_weights(con: torch.Tensor, discount: float = 1.0) -> torch.Tenso
     return (discount * con.detach()).cumprod(1) / discount
 
 
-class ImaginationLosses(NamedTuple):
-    """(N, H) each."""
-
-    policy: torch.Tensor
-    value: torch.Tensor
-
-
 def value_loss(
-    value: TwoHot, slow: torch.Tensor, returns: torch.Tensor, slow_scale: float = 1.0
+    value: ScalarDist, slow: torch.Tensor | None, returns: torch.Tensor, slow_scale: float = 1.0
 ) -> torch.Tensor:
-    """(N, K) distance of the critic from the returns (N, K) and from its slow copy's values."""
-    return value.loss(returns) + slow_scale * value.loss(slow)
+    """(N, K) distance of the critic from the returns (N, K) and, if there is a slow copy, from its
+    values (N, K). Only the critic is moved."""
+    loss = value.loss(returns)
+    return loss if slow is None else loss + slow_scale * value.loss(slow)
 
 
-def imagination_losses(
-    log_prob: torch.Tensor,
-    entropy: torch.Tensor,
-    value: TwoHot,
-    baseline: torch.Tensor,
-    slow: torch.Tensor,
-    returns: torch.Tensor,
-    scale: torch.Tensor,
+def policy_loss(
     weights: torch.Tensor,
-    *,
-    entropy_scale: float = 3e-4,
-    slow_scale: float = 1.0,
-) -> ImaginationLosses:
-    """Losses of the actor (REINFORCE over the critic's baseline) and of the critic.
+    advantage: torch.Tensor,
+    log_prob: torch.Tensor | None,
+    entropy_loss: torch.Tensor,
+    reinforce: float = 1.0,
+) -> torch.Tensor:
+    """(N, H) loss of the actor: what it gains by REINFORCE, and by the dynamics' own gradient.
 
-    Neither moves the reward, continuation or slow critic; the actor's does not move the critic.
+    -w [rho log pi(a) sg(A) + (1 - rho) A] + w * entropy loss (Dreamer V2, equation 6).
 
     Args:
-        log_prob: (N, H) of the actions taken.
-        entropy: (N, H) of the policy.
-        value: critic at the H states acted in.
-        baseline: (N, H) its predictions.
-        slow: (N, H) the slow critic's predictions there.
-        returns: (N, H) from `imagined_return`.
-        scale: () what the advantage is divided by.
         weights: (N, H) from `imagination_weights`.
-        entropy_scale: weight of the entropy.
-        slow_scale: weight of the slow critic.
+        advantage: (N, H), with gradient where `reinforce` is below 1.
+        log_prob: (N, H) of the actions taken; None where `reinforce` is 0.
+        entropy_loss: (N, H), falling as the policy is less decided.
+        reinforce: rho, the share of REINFORCE.
     """
-    weights = weights.detach()
-    advantage = ((returns - baseline) / scale).detach()
-    policy = -weights * (log_prob * advantage + entropy_scale * entropy)
-    return ImaginationLosses(policy, weights * value_loss(value, slow, returns, slow_scale))
+    gain = (1 - reinforce) * advantage if reinforce < 1 else torch.zeros_like(advantage)
+    if log_prob is not None:
+        gain = gain + reinforce * log_prob * advantage.detach()
+    return weights.detach() * (entropy_loss - gain)
 
 
 def replay_value_loss(
-    value: TwoHot,
+    value: ScalarDist,
     slow: torch.Tensor,
     returns: torch.Tensor,
     is_last: torch.Tensor,

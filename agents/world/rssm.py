@@ -1,85 +1,107 @@
-"""The recurrent state-space model: what the robot remembers, believes and imagines.
+"""Recurrent state-space model: filtering what was sensed, imagining what was not.
 
-Only the recurrence runs step by step. Whatever depends on tokens or actions alone is computed for
-all steps at once before the loop, and the prior is left to the caller, for all steps at once after
-it. All randomness comes in as noise.
+A row's action is the one taken after seeing its observation. The model therefore takes, with each
+observation, the action executed *before* it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from agents.blocks import dists
-from agents.blocks.dists import one_hot_latent
-from agents.blocks.nets import MLP, BlockDense, Dense
-from agents.blocks.scalars import widen
+from agents.blocks.nets import MLP, MODERN, Dense, Style
+from agents.world.cells import CELLS, CellName
+from agents.world.latents import LATENTS, LatentName
 from agents.world.sizes import Size
+
+StartName = Literal["zeros", "learned"]
 
 
 class Carry(NamedTuple):
-    """State between two steps: deter (N, D), stoch (N, S, K)."""
+    """State between two steps: deter (N, D), stoch (N, S, K) or, if Gaussian, (N, S)."""
 
     deter: torch.Tensor
     stoch: torch.Tensor
 
 
 class States(NamedTuple):
-    """Filtered states: deter (..., D), stoch (..., S, K), posterior logits (..., S, K)."""
+    """Filtered states: deter (..., D), stoch (..., S, K) or (..., S), and the posterior's raw
+    outputs (..., S, K) or (..., 2, S)."""
 
     deter: torch.Tensor
     stoch: torch.Tensor
-    logits: torch.Tensor
+    raw: torch.Tensor
 
 
 def features(deter: torch.Tensor, stoch: torch.Tensor) -> torch.Tensor:
-    """(..., D), (..., S, K) -> (..., F), what every head reads."""
-    return torch.cat([deter, stoch.flatten(-2)], -1)
+    """(..., D), (..., S, K) or (..., S) -> (..., F), what every head reads."""
+    return torch.cat([deter, flatten(deter, stoch)], -1)
 
 
-def kl_losses(
-    posterior: torch.Tensor, prior: torch.Tensor, floor: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (..., S, K) twice -> (dyn, rep), each (...): the divergence of the posterior from the
-    prior, at least `floor` nats; dyn teaches the prior only, rep the posterior only."""
-    return dists.kl_losses(one_hot_latent(posterior), one_hot_latent(prior), floor)
+def flatten(deter: torch.Tensor, stoch: torch.Tensor) -> torch.Tensor:
+    """A state's stoch as (..., S * K) or (..., S); deter (..., D) tells how many axes lead."""
+    return stoch.flatten(deter.ndim - 1)
+
+
+@dataclass(frozen=True)
+class Core:
+    """What kind of recurrent model it is. The defaults are DreamerV3's.
+
+    Args:
+        cell: recurrent cell.
+        latent: kind of stochastic state.
+        start: state before anything was seen: zeros, or learned (DayDreamer).
+        style: of the layers.
+        prior_layers: hidden layers from deter to the prior.
+        unimix: share of uniform in every categorical state.
+    """
+
+    cell: CellName = "block-gru"
+    latent: LatentName = "categorical"
+    start: StartName = "zeros"
+    style: Style = MODERN
+    prior_layers: int = 2
+    unimix: float = 0.01
 
 
 class RSSM(nn.Module):
-    """Block-recurrent core with a categorical state.
+    """Recurrent core, prior and posterior.
 
     Args:
         token_width: E.
         action_width: A, of actions as `ActionCodec.encode` gives them.
         size: widths.
+        core: which cell, which kind of state.
     """
 
-    def __init__(self, token_width: int, action_width: int, size: Size) -> None:
+    def __init__(
+        self, token_width: int, action_width: int, size: Size, core: Core | None = None
+    ) -> None:
         super().__init__()
+        core = core or Core()
+        style = core.style
         self.size = size
-        deter, hidden, flat = size.deter, size.hidden, size.stoch * size.classes
-        self.deter_in = Dense(deter, hidden, norm=True, act=True)
-        self.stoch_in = Dense(flat, hidden, norm=True, act=True)
-        self.action_in = Dense(action_width, hidden, norm=True, act=True)
-        # Every block reads its own slice of deter and all of the three inputs.
-        wide = deter + size.blocks * 3 * hidden
-        self.mix = BlockDense(wide, deter, size.blocks, norm=True, act=True)
-        self.gates = BlockDense(deter, 3 * deter, size.blocks)
-        self.posterior_in = Dense(deter + token_width, hidden, norm=True, act=True)
-        self.posterior_out = Dense(hidden, flat, norm=False, act=False)
-        self.prior_in = MLP(deter, hidden, 2)
-        self.prior_out = Dense(hidden, flat, norm=False, act=False)
+        self.latent = LATENTS[core.latent](size, core.unimix)
+        raw = self.latent.raw_shape[0] * self.latent.raw_shape[1]
+        deter, hidden = size.deter, size.hidden
+        self.cell = CELLS[core.cell](action_width, size, style)
+        self.posterior_in = Dense(deter + token_width, hidden, norm=True, act=True, style=style)
+        self.posterior_out = Dense(hidden, raw, norm=False, act=False, style=style)
+        self.prior_in = MLP(deter, hidden, core.prior_layers, style=style)
+        self.prior_out = Dense(hidden, raw, norm=False, act=False, style=style)
+        self.start = nn.Parameter(torch.zeros(deter)) if core.start == "learned" else None
 
     def initial(self, n: int) -> Carry:
-        """The state before anything was seen: zeros."""
-        zeros = self.mix.bias.new_zeros
-        return Carry(
-            zeros(n, self.size.deter),
-            zeros(n, self.size.stoch, self.size.classes),
-        )
+        """The state before anything was seen: zeros, or what was learned."""
+        if self.start is None:
+            zeros = self.posterior_out.weight.new_zeros
+            return Carry(zeros(n, self.size.deter), zeros(n, *self.latent.shape))
+        deter = torch.tanh(self.start).expand(n, -1)
+        return Carry(deter, self.latent.dist(self.prior(deter)).mode())
 
     def observe(
         self,
@@ -94,32 +116,34 @@ class RSSM(nn.Module):
         Args:
             tokens: (B, T, E) of each row's observation.
             prev_actions: (B, T, A) the action executed before each row, NOT the row's own.
-            is_first: (B, T) bool; where set, state and previous action count as zeros.
+            is_first: (B, T) bool; where set, the state is the initial one, the action zeros.
             carry: state after the row before the window.
-            noise: (B, T, S, K) standard Gumbel noise.
+            noise: (B, T, ...) in the form of the stochastic state, of the latent's kind.
 
         Returns:
             The state after the last row, and the states (B, T, ...) of all rows.
         """
         keep = (~is_first.bool()).to(tokens.dtype).unsqueeze(-1)
-        drives = self._drive((prev_actions * keep).transpose(0, 1))
+        kernels = self.cell.kernels()
+        drives = self.cell.drives(_bounded(prev_actions * keep).transpose(0, 1), kernels)
         weight = self.posterior_in.weight
         from_deter, from_tokens = weight[:, : self.size.deter], weight[:, self.size.deter :]
         evidence = F.linear(tokens, from_tokens, self.posterior_in.bias)
-        kernels = self._kernels()
-        deter, stoch = carry.deter, carry.stoch.flatten(-2)
+        fresh = None if self.start is None else self._flat(self.initial(1))
+        deter, stoch = self._flat(carry)
         rows = []
         for drive, seen, kept, eps in zip(
             drives, evidence.unbind(1), keep.unbind(1), noise.unbind(1), strict=True
         ):
-            deter = self._core(deter * kept, stoch * kept, drive, kernels)
+            deter, stoch = _restart(deter, stoch, kept, fresh)
+            deter = self.cell(deter, stoch, drive, kernels)
             hidden = self.posterior_in.tail(seen + F.linear(deter, from_deter))
-            logits = self._grouped(self.posterior_out(hidden))
-            stoch = self.sample(logits, eps)
-            rows.append((deter, stoch, logits))
-            stoch = stoch.flatten(-2)
-        deters, stochs, logits = (torch.stack(column, 1) for column in zip(*rows, strict=True))
-        return Carry(deter, rows[-1][1]), States(deters, stochs, logits)
+            raw = self._shaped(self.posterior_out(hidden))
+            drawn = self.sample(raw, eps)
+            rows.append((deter, drawn, raw))
+            stoch = flatten(deter, drawn)
+        deters, stochs, raws = (torch.stack(column, 1) for column in zip(*rows, strict=True))
+        return Carry(deter, rows[-1][1]), States(deters, stochs, raws)
 
     def step(
         self,
@@ -129,7 +153,7 @@ class RSSM(nn.Module):
         carry: Carry,
         noise: torch.Tensor,
     ) -> tuple[Carry, States]:
-        """`observe` for one row: (N, E), (N, A), (N,), carry, (N, S, K) -> carry and state."""
+        """`observe` for one row: (N, E), (N, A), (N,), carry, (N, ...) -> carry and state."""
         token, prev_action, is_first, noise = (
             x.unsqueeze(1) for x in (token, prev_action, is_first, noise)
         )
@@ -137,49 +161,39 @@ class RSSM(nn.Module):
         return carry, States(*(x.squeeze(1) for x in states))
 
     def imagine_step(self, carry: Carry, action: torch.Tensor, noise: torch.Tensor) -> Carry:
-        """The state that follows, by belief alone: carry, action (N, A), Gumbel noise (N, S, K)."""
-        (drive,) = self._drive(action.unsqueeze(0))
-        deter = self._core(carry.deter, carry.stoch.flatten(-2), drive, self._kernels())
+        """The state that follows, by belief alone: carry, action (N, A), noise (N, ...)."""
+        kernels = self.cell.kernels()
+        (drive,) = self.cell.drives(_bounded(action).unsqueeze(0), kernels)
+        deter = self.cell(*self._flat(carry), drive, kernels)
         return Carry(deter, self.sample(self.prior(deter), noise))
 
     def prior(self, deter: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> logits (..., S, K) of what is expected before seeing."""
-        return self._grouped(self.prior_out(self.prior_in(deter)))
+        """(..., D) -> raw outputs for what is expected before seeing."""
+        return self._shaped(self.prior_out(self.prior_in(deter)))
 
-    def sample(self, logits: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """One-hot (..., S, K) with the gradient of the mixed probabilities."""
-        return one_hot_latent(logits).sample(noise)
+    def sample(self, raw: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """A stochastic state from raw outputs; its gradient reaches them."""
+        return self.latent.dist(raw).sample(noise)
 
-    def _grouped(self, flat: torch.Tensor) -> torch.Tensor:
-        return flat.reshape(*flat.shape[:-1], self.size.stoch, self.size.classes)
+    def _shaped(self, flat: torch.Tensor) -> torch.Tensor:
+        return flat.reshape(*flat.shape[:-1], *self.latent.raw_shape)
 
-    def _kernels(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The mixing layer's kernel by what it reads: deter's slice (blocks, D / blocks,
-        D / blocks), and what every block reads: deter and stoch, action, each (D, inputs)."""
-        own = self.size.deter // self.size.blocks
-        shared = self.mix.weight[:, own:].transpose(1, 2).flatten(0, 1)
-        state = 2 * self.size.hidden
-        return self.mix.weight[:, :own], shared[:, :state], shared[:, state:]
+    def _flat(self, carry: Carry) -> tuple[torch.Tensor, torch.Tensor]:
+        return carry.deter, flatten(*carry)
 
-    def _drive(self, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Actions (T, N, A) -> their part of the mixing layer, T times (N, D)."""
-        scaled = actions / actions.abs().clamp(min=1).detach()
-        out = F.linear(self.action_in(scaled), self._kernels()[2], self.mix.bias)
-        return out.unbind(0)
 
-    def _core(
-        self,
-        deter: torch.Tensor,
-        stoch: torch.Tensor,
-        drive: torch.Tensor,
-        kernels: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    ) -> torch.Tensor:
-        """One step of the recurrence: (N, D), (N, S * K), a drive -> (N, D)."""
-        blocks = deter.reshape(deter.shape[0], self.size.blocks, -1)
-        x = torch.cat([self.deter_in(deter), self.stoch_in(stoch)], -1)
-        own = torch.bmm(blocks.transpose(0, 1), kernels[0]).transpose(0, 1).flatten(1)
-        mixed = torch.addmm(drive, x, kernels[1].T) + own
-        gates = widen(self.gates(self.mix.tail(mixed)))
-        reset, new, update = gates.reshape(gates.shape[0], self.size.blocks, 3, -1).unbind(2)
-        new = torch.tanh(reset.sigmoid() * new)
-        return blocks.lerp(new, torch.sigmoid(update - 1)).flatten(1)
+def _bounded(action: torch.Tensor) -> torch.Tensor:
+    """Numbers beyond 1 count as 1: a sampled action is not clipped, the robot's is."""
+    return action / action.abs().clamp(min=1).detach()
+
+
+def _restart(
+    deter: torch.Tensor,
+    stoch: torch.Tensor,
+    kept: torch.Tensor,
+    fresh: tuple[torch.Tensor, torch.Tensor] | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The state where `kept` (N, 1) is 1, and the initial one where it is 0."""
+    if fresh is None:
+        return deter * kept, stoch * kept
+    return deter * kept + fresh[0] * (1 - kept), stoch * kept + fresh[1] * (1 - kept)

@@ -117,6 +117,10 @@ class ActionCodec(nn.Module):
             return F.one_hot(action.long(), self.width).to(torch.get_default_dtype())
         return (action - self.middle) / self.scale
 
+    def drive(self, sampled: torch.Tensor) -> torch.Tensor:
+        """A policy's sample, (..., A) or (...) indices, in the form that the core takes."""
+        return self.encode(sampled) if self.discrete else sampled
+
     def decode(self, action: torch.Tensor) -> torch.Tensor:
         """Inverse of `encode`: clipped to the space's bounds, or the largest of the (..., A)."""
         if self.discrete:

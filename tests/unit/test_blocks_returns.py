@@ -13,12 +13,12 @@ from agents.blocks.normalize import (
 )
 from agents.blocks.policies import Normal, categorical
 from agents.blocks.returns import (
-    imagination_losses,
     imagination_weights,
-    imagined_return,
     lambda_return,
+    policy_loss,
     replay_return,
     replay_value_loss,
+    value_loss,
 )
 from agents.blocks.scalars import TwoHot, symexp_bins
 from tests.oracle_cases import cases, close, load, tensor, tensors
@@ -86,29 +86,25 @@ def check_imag_loss(x, y, meta):
     for name in wrt:
         x[name].requires_grad_()
     policy, value, slow = _policy(x), _critic(x["value_logits"]), _critic(x["slow_logits"])
-    returns = imagined_return(
-        x["rew"], x["con"], value.pred(), lam=settings["lam"], discount=discount
-    )
+    with torch.no_grad():
+        returns = lambda_return(x["rew"], discount * x["con"], value.pred(), settings["lam"])
     weights = imagination_weights(x["con"], discount)
     scale = ReturnNormaliser().double()
     scale.average.copy_(torch.stack([x["retnorm_lo"], x["retnorm_hi"]]))
     scale.update(returns)
-    losses = imagination_losses(
-        policy.log_prob(x["act"])[:, :-1],
-        policy.entropy()[:, :-1],
-        value[:, :-1],
-        value[:, :-1].pred(),
-        slow.pred()[:, :-1],
-        returns,
-        scale.scale(),
-        weights[:, :-1],
-        entropy_scale=settings["actent"],
-        slow_scale=settings["slowreg"],
-    )
+    advantage = (returns - value[:, :-1].pred()) / scale.scale()
+    entropy_loss = -settings["actent"] * policy.entropy()[:, :-1]
+    log_prob = policy.log_prob(x["act"])[:, :-1]
+    slow_value = slow.pred()[:, :-1].detach()
+    critic_loss = value_loss(value[:, :-1], slow_value, returns, settings["slowreg"])
+    losses = {
+        "policy": policy_loss(weights[:, :-1], advantage, log_prob, entropy_loss),
+        "value": weights[:, :-1] * critic_loss,
+    }
     ours = {
         "ret": returns,
-        "policy_loss": losses.policy,
-        "value_loss": losses.value,
+        "policy_loss": losses["policy"],
+        "value_loss": losses["value"],
         "retnorm_lo_after": scale.average[0],
         "retnorm_hi_after": scale.average[1],
         "scale_after": scale.scale(),
@@ -117,7 +113,7 @@ def check_imag_loss(x, y, meta):
         "weight": weights,
     }
     for kind in ("policy", "value"):
-        total = getattr(losses, kind).mean()
+        total = losses[kind].mean()
         ours |= _named_gradients(f"mean_{kind}", total, {name: x[name] for name in wrt})
     assert set(y) <= set(ours)
     for name, golden in y.items():

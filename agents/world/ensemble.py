@@ -1,0 +1,57 @@
+"""Several small models of the next state, whose disagreement says what is yet to be learned."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from agents.blocks.nets import BlockDense
+from agents.blocks.scalars import widen
+
+
+class Ensemble(nn.Module):
+    """Predicts the next stochastic state from features and action, several times over
+    (Sekar et al. 2020, "Planning to explore via self-supervised world models").
+
+    The members differ by their start alone. They are one block-diagonal network, so any number of
+    them is a few launches.
+
+    Args:
+        feat: F.
+        actions: A.
+        units: width of the two hidden layers of each member.
+        targets: numbers of a flat stochastic state.
+        members: how many.
+    """
+
+    def __init__(self, feat: int, actions: int, units: int, targets: int, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.layers = nn.Sequential(
+            BlockDense(members * (feat + actions), members * units, members),
+            nn.SiLU(),
+            BlockDense(members * units, members * units, members),
+            nn.SiLU(),
+            BlockDense(members * units, members * targets, members),
+        )
+
+    def forward(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """(..., F), encoded (..., A) -> (..., members, targets)."""
+        x = torch.cat([feat, action], -1)
+        x = x.unsqueeze(-2).expand(*x.shape[:-1], self.members, x.shape[-1]).flatten(-2)
+        out: torch.Tensor = widen(self.layers(x))
+        return out.reshape(*out.shape[:-1], self.members, -1)
+
+    def loss(self, feat: torch.Tensor, action: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(...) half the squared error, summed over `target` (..., targets) and the members.
+
+        Neither features nor target get a gradient: the members only watch.
+        """
+        error = self(feat.detach(), action) - target.detach().unsqueeze(-2)
+        loss: torch.Tensor = 0.5 * error.square().sum((-2, -1))
+        return loss
+
+    def disagreement(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """(...) deviation over the members, averaged over the targets."""
+        spread: torch.Tensor = self(feat, action).var(-2, unbiased=False)
+        return (spread + 1e-12).sqrt().mean(-1)  # the root has no slope at 0
