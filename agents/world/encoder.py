@@ -60,12 +60,12 @@ def _dtype(module: nn.Module) -> torch.dtype:
 class _Vectors(nn.Module):
     def __init__(self, plan: Layout, size: Size, coding: Coding) -> None:
         super().__init__()
-        self.plan, self.coding = plan, coding
+        self.plan, self.coding, self.keys = plan, coding, tuple(plan.widths)
         self.width = size.units
         self.mlp = MLP(sum(plan.widths.values()), size.units, size.layers, coding.dense)
 
     def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        numbers = [self._number(key, obs[key]) for key in self.plan.widths]
+        numbers = [self._number(key, obs[key]) for key in self.keys]
         tokens: torch.Tensor = self.mlp(torch.cat(numbers, -1))
         return tokens
 

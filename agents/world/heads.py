@@ -143,21 +143,6 @@ class CategoricalPolicy(nn.Module):
         return categorical(self.out(self.mlp(features)), self.unimix)
 
 
-def reward_head(feat: int, units: int) -> ScalarHead:
-    """The reward that arrives with a row."""
-    return ScalarHead("twohot", feat, units, 1, outscale=0.0)
-
-
-def continue_head(feat: int, units: int) -> BernoulliHead:
-    """Whether the task goes on after a row."""
-    return BernoulliHead(feat, units, 1)
-
-
-def value_head(feat: int, units: int) -> ScalarHead:
-    """The discounted return after a row."""
-    return ScalarHead("twohot", feat, units, 3, outscale=0.0)
-
-
 def policy_head(
     feat: int,
     units: int,

@@ -97,24 +97,24 @@ def _categorical(
 
 # Hafner et al. 2019. It sees pixels only; vectors take as many layers as the reward.
 PLANET_SIZES: dict[str, Size] = {
-    "tiny": _gaussian(depth=4, units=48, layers=2, deter=64, stoch=16),
+    "tiny": _gaussian(depth=8, units=48, layers=2, deter=64, stoch=16),
     "paper": _gaussian(depth=32, units=300, layers=3),
 }
 # Hafner et al. 2020. It sees pixels only; vectors take as many layers as Dreamer V2's.
 V1_SIZES: dict[str, Size] = {
-    "tiny": _gaussian(depth=4, units=48, layers=2, deter=64, stoch=16),
+    "tiny": _gaussian(depth=8, units=48, layers=2, deter=64, stoch=16),
     "paper": _gaussian(depth=32, units=400, layers=4),
 }
 # Hafner et al. 2021: of the control suite, of Atari, and what the published code starts from.
 V2_SIZES: dict[str, Size] = {
-    "tiny": _categorical(64, depth=4, units=48, layers=2, stoch=16, classes=8),
+    "tiny": _categorical(64, depth=8, units=48, layers=2, stoch=16, classes=8),
     "dmc": _categorical(200, depth=48, units=400),
     "atari": _categorical(600, depth=48, units=400),
     "default": _categorical(1024, depth=48, units=400),
 }
 # Wu et al. 2022: the A1 quadruped, the two arms and the Sphero, and the published default.
 DAYDREAMER_SIZES: dict[str, Size] = {
-    "tiny": _categorical(64, depth=4, units=48, layers=2, stoch=16, classes=8),
+    "tiny": _categorical(64, depth=8, units=48, layers=2, stoch=16, classes=8),
     "a1": _categorical(256, depth=64, units=512),
     "arm": _categorical(512, depth=64, units=512),
     "default": _categorical(1024, depth=64, units=512),

@@ -3,7 +3,18 @@ import torch
 from torch import nn
 
 from agents.blocks.dists import Bernoulli
-from agents.blocks.nets import MLP, BlockDense, Dense, RMSNorm, init_conv_
+from agents.blocks.nets import (
+    ELU,
+    MLP,
+    MODERN,
+    NORMED_ELU,
+    RELU,
+    BlockDense,
+    Dense,
+    LayerNorm,
+    RMSNorm,
+    init_conv_,
+)
 from agents.blocks.policies import Normal, bounded_normal, categorical
 from tests.oracle_cases import (
     cases,
@@ -125,8 +136,9 @@ def test_block_widths_must_divide():
         BlockDense(6, 8, 3)
 
 
-def test_the_norm_keeps_its_precision_under_autocast():
-    norm = RMSNorm(512)
+@pytest.mark.parametrize("kind", [RMSNorm, LayerNorm])
+def test_the_norm_keeps_its_precision_under_autocast(kind):
+    norm = kind(512)
     x = (100 + torch.randn(4, 512)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         y = norm(x)
@@ -135,14 +147,71 @@ def test_the_norm_keeps_its_precision_under_autocast():
     torch.testing.assert_close(y.double(), exact, rtol=2**-8, atol=0)
 
 
-def _net():
+def test_the_layer_norm_by_hand():
+    norm = LayerNorm(2).double()
+    with torch.no_grad():
+        norm.scale.copy_(torch.tensor([2.0, 1.0]))
+        norm.offset.copy_(torch.tensor([0.0, 5.0]))
+    # Mean 2, variance 1, and a thousandth is added to that.
+    wanted = torch.tensor([-2 / 1.001**0.5, 5 + 1 / 1.001**0.5], dtype=torch.float64)
+    torch.testing.assert_close(norm(torch.tensor([1.0, 3.0], dtype=torch.float64)), wanted)
+
+
+@pytest.mark.parametrize(
+    ("style", "layers", "parameters"),
+    [
+        (MODERN, ["RMSNorm", "SiLU"], 6 * 5 + 5 + 5),
+        (RELU, ["ReLU"], 6 * 5 + 5),
+        (ELU, ["ELU"], 6 * 5 + 5),
+        (NORMED_ELU, ["LayerNorm", "ELU"], 6 * 5 + 2 * 5),
+    ],
+)
+def test_a_layer_has_what_its_style_says(style, layers, parameters):
+    layer = Dense(6, 5, norm=True, act=True, style=style)
+    assert [type(part).__name__ for part in layer.tail] == layers
+    assert sum(p.numel() for p in layer.parameters()) == parameters
+    plain = Dense(6, 5, norm=False, act=False, style=style)
+    assert (len(plain.tail), plain.bias.shape) == (0, (5,))
+
+
+def test_a_lean_layer_by_hand():
+    layer = Dense(1, 2, norm=True, act=True, style=NORMED_ELU).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0], [3.0]]))
+    low, high = -1 / 1.001**0.5, 1 / 1.001**0.5
+    wanted = torch.tensor([torch.e**low - 1, high], dtype=torch.float64)
+    torch.testing.assert_close(layer(torch.ones(1, dtype=torch.float64)), wanted)
+
+
+def test_glorot_is_uniform_within_a_limit_of_both_fans():
     torch.manual_seed(0)
-    head = Dense(32, 3, norm=False, act=False)
-    return nn.Sequential(MLP(6, 16, 2), BlockDense(16, 32, 8, norm=True, act=True), head).eval()
+    conv, grow = nn.Conv2d(32, 64, 5), nn.ConvTranspose2d(64, 32, 5)
+    weights = {
+        "dense": (Dense(200, 400, norm=True, act=True, style=ELU).weight, 0.1),
+        "tenth": (Dense(200, 400, norm=False, act=False, outscale=0.1, style=ELU).weight, 0.1**1.5),
+        "conv": (init_conv_(conv, style=RELU).weight, 0.05),
+        "transposed": (init_conv_(grow, style=RELU).weight, 0.05),
+    }
+    for weight, limit in weights.values():
+        assert 0.99 * limit < weight.abs().max() <= limit
+        assert weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.02)
+    assert not grow.bias.any()
+    assert not Dense(5, 3, norm=False, act=False, outscale=0.0, style=ELU).weight.any()
 
 
-def test_autocast_runs_the_products_in_bfloat16():
-    net, x = _net(), torch.randn(2, 5, 6)
+def _net(style):
+    torch.manual_seed(0)
+    head = Dense(32, 3, norm=False, act=False, style=style)
+    blocks = BlockDense(16, 32, 8, norm=True, act=True)
+    return nn.Sequential(MLP(6, 16, 2, style), blocks, head).eval()
+
+
+styles = pytest.mark.parametrize("style", [MODERN, RELU, ELU, NORMED_ELU])
+
+
+@styles
+def test_autocast_runs_the_products_in_bfloat16(style):
+    net, x = _net(style), torch.randn(2, 5, 6)
     with torch.autocast("cpu", torch.bfloat16):
         y = net(x)
     assert y.dtype == torch.bfloat16
@@ -151,8 +220,9 @@ def test_autocast_runs_the_products_in_bfloat16():
     assert all(p.grad.isfinite().all() and p.dtype == torch.float32 for p in net.parameters())
 
 
-def test_layers_are_captured_whole():
-    net = _net()
+@styles
+def test_layers_are_captured_whole(style):
+    net = _net(style)
     graph = torch.export.export(net, (torch.randn(2, 5, 6),)).module()
     x = torch.randn(2, 5, 6)
     torch.testing.assert_close(graph(x), net(x))

@@ -35,6 +35,14 @@ def batch_of(agent: Dreamer, space: spaces.Dict = VECTOR, action: Any = BOX) -> 
     return random_batch(agent, space, action, torch.Generator().manual_seed(1))
 
 
+def trained(agent: Dreamer) -> list[torch.nn.Parameter]:
+    return [p for m in (agent.world, agent.behaviour) for p in m.parameters() if p.requires_grad]
+
+
+def moved(module: torch.nn.Module) -> set[str]:
+    return {n for n, p in module.named_parameters() if p.grad is not None and p.grad.any()}
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's own, while compiling
 @pytest.mark.timeout(900)
 def test_compiled_losses_and_gradients_equal_eager() -> None:
@@ -43,11 +51,12 @@ def test_compiled_losses_and_gradients_equal_eager() -> None:
     noise = eager.draw(*batch[REWARD].shape)
     results = []
     for losses in (eager.losses, torch.compile(eager.losses)):
-        eager._returns.load_state_dict(make()._returns.state_dict())
+        eager.behaviour.load_state_dict(make(batch_length=2, horizon=1).behaviour.state_dict())
         total, _, states = losses(batch, noise)
-        eager._nets.zero_grad()
+        eager.world.zero_grad()
+        eager.behaviour.zero_grad()
         total.backward()
-        results.append((total, states.deter, [p.grad.clone() for p in eager._nets.parameters()]))
+        results.append((total, states.deter, [p.grad.clone() for p in trained(eager)]))
     (a, deter_a, grads_a), (b, deter_b, grads_b) = results
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(deter_a, deter_b, rtol=1e-5, atol=1e-5)
@@ -72,15 +81,15 @@ def test_states_depend_on_the_action_before_and_not_on_the_rows_own() -> None:
     agent = make()
     batch = batch_of(agent)
     noise = agent.draw(*batch[REWARD].shape).posterior
-    before = agent._filter(batch, noise)
+    before = agent.world.filter(batch, noise)
     changed = dict(batch)
     changed[ACTION] = batch[ACTION].clone()
     changed[ACTION][:, 2] += 0.5
-    after = agent._filter(changed, noise)
+    after = agent.world.filter(changed, noise)
     assert torch.equal(before.deter[:, :3], after.deter[:, :3])
     assert not torch.allclose(before.deter[:, 3], after.deter[:, 3])
     changed["prev_action"] = batch["prev_action"] + 0.5
-    assert not torch.allclose(before.deter[:, 0], agent._filter(changed, noise).deter[:, 0])
+    assert not torch.allclose(before.deter[:, 0], agent.world.filter(changed, noise).deter[:, 0])
 
 
 def test_context_of_the_row_before_continues_the_window() -> None:
@@ -88,23 +97,23 @@ def test_context_of_the_row_before_continues_the_window() -> None:
     agent = make()
     batch = batch_of(agent)
     noise = agent.draw(*batch[REWARD].shape).posterior
-    whole = agent._filter(batch, noise)
+    whole = agent.world.filter(batch, noise)
     second = {k: t[:, 3:] if t.ndim > 1 and t.shape[1] == 6 else t for k, t in batch.items()}
     second["prev_action"] = batch[ACTION][:, 2]
     second["context/deter"] = whole.deter[:, 2]
     second["context/stoch"] = whole.stoch[:, 2].argmax(-1)
-    half = agent._filter(second, noise[:, 3:])
+    half = agent.world.filter(second, noise[:, 3:])
     torch.testing.assert_close(half.deter, whole.deter[:, 3:])
     second[IS_FIRST] = torch.ones_like(second[IS_FIRST])
-    assert not torch.allclose(agent._filter(second, noise[:, 3:]).deter, whole.deter[:, 3:])
+    assert not torch.allclose(agent.world.filter(second, noise[:, 3:]).deter, whole.deter[:, 3:])
 
 
 def test_dream_starts_at_every_row_and_moves_at_every_step() -> None:
     agent = make()
     batch = batch_of(agent)
     noise = agent.draw(*batch[REWARD].shape)
-    states = agent._filter(batch, noise.posterior)
-    dream = agent._dream(states, noise)
+    states = agent.world.filter(batch, noise.posterior)
+    dream = agent.behaviour.dream(agent.world, states, noise.dream, noise.action)
     assert dream.feats.shape[:2] == (12, 4)
     assert torch.equal(dream.feats[:, 0, :128], states.deter.flatten(0, 1))
     moved = (dream.feats[:, 1:] - dream.feats[:, :-1]).abs().amax(-1)
@@ -116,12 +125,11 @@ def test_nothing_of_the_behaviour_moves_the_world_model() -> None:
     agent = make(replay_value_scale=0.0)
     batch = batch_of(agent)
     noise = agent.draw(*batch[REWARD].shape)
-    states = agent._filter(batch, noise.posterior)
-    losses, _, _ = agent._behaviour_losses(agent._dream(states, noise))
+    states = agent.world.filter(batch, noise.posterior)
+    losses, _ = agent._behaviour_losses(agent.behaviour, batch, states, noise)
     (losses["policy"].sum() + losses["value"].sum()).backward()
-    moved = {n for n, p in agent._nets.named_parameters() if p.grad is not None and p.grad.any()}
-    assert moved
-    assert all(name.startswith(("policy.", "value.")) for name in moved), moved
+    assert not moved(agent.world)
+    assert {name.split(".")[0] for name in moved(agent.behaviour)} == {"policy", "value"}
 
 
 def test_learns_that_a_terminal_ends_and_a_time_limit_does_not() -> None:
@@ -132,9 +140,9 @@ def test_learns_that_a_terminal_ends_and_a_time_limit_does_not() -> None:
     for _ in range(150):
         agent.train(batch)
     noise = agent.draw(*batch[REWARD].shape).posterior
-    states = agent._filter(batch, noise)
+    states = agent.world.filter(batch, noise)
     feat = torch.cat([states.deter, states.stoch.flatten(-2)], -1)
-    goes_on = agent._nets.goes_on(feat).prob()[:, -1]
+    goes_on = agent.world.goes_on(feat).prob()[:, -1]
     assert (goes_on[:2] < 0.5).all(), goes_on
     assert (goes_on[2:] > 0.9).all(), goes_on
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.blocks.dists import gumbel
+from agents.blocks.dists import gumbel, kl_losses, one_hot_latent
 from agents.world.decoder import Decoder
 from agents.world.encoder import Encoder
-from agents.world.rssm import RSSM, kl_losses
+from agents.world.rssm import RSSM
 from agents.world.sizes import Size
 
 SIZE = Size(deter=64, hidden=32, classes=8, depth=2, units=32, stoch=4, layers=1)
@@ -46,7 +46,9 @@ class World(torch.nn.Module):
 
     def loss(self, shift):
         obs, _, states = self.filter(shift)
-        dyn, rep = kl_losses(states.logits, self.rssm.prior(states.deter), floor=0.1)
+        dyn, rep = kl_losses(
+            one_hot_latent(states.raw), one_hot_latent(self.rssm.prior(states.deter)), floor=0.1
+        )
         recon = self.decoder.loss(self.decoder(states.deter, states.stoch), obs)["x"]
         return (10 * recon + dyn + 0.1 * rep).mean()
 

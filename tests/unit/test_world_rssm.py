@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from agents.world.rssm import RSSM, Carry, features, kl_losses
+from agents.blocks import dists
+from agents.blocks.dists import one_hot_latent
+from agents.world.rssm import RSSM, Carry, features
 from agents.world.sizes import Size
 from tests.oracle_cases import cases, close, load, tensors
 
@@ -15,17 +17,22 @@ SIZES = {
 }
 SMALL = SIZES["continuous_d32"]
 LAYERS = {
-    "deter_in": "dynin0",
-    "stoch_in": "dynin1",
-    "action_in": "dynin2",
-    "mix": "dynhid0",
-    "gates": "dyngru",
+    "cell.deter_in": "dynin0",
+    "cell.stoch_in": "dynin1",
+    "cell.action_in": "dynin2",
+    "cell.mix": "dynhid0",
+    "cell.gates": "dyngru",
     "posterior_in": "obs0",
     "posterior_out": "obslogit",
     "prior_in.0": "prior0",
     "prior_in.1": "prior1",
     "prior_out": "priorlogit",
 }
+
+
+def kl_losses(posterior, prior):
+    """Of raw outputs (..., S, K) twice."""
+    return dists.kl_losses(one_hot_latent(posterior), one_hot_latent(prior))
 
 
 class Forced(RSSM):
@@ -77,9 +84,9 @@ def test_filtering_equals_the_reference(case):
     model, given, expected = forced(case)
     _, states = observe(model, given)
     prior = model.prior(states.deter)
-    dyn, rep = kl_losses(states.logits, prior)
+    dyn, rep = kl_losses(states.raw, prior)
     close(states.deter, expected["deter"])
-    close(states.logits, expected["posterior_logits"])
+    close(states.raw, expected["posterior_logits"])
     close(prior, expected["prior_logits"])
     close(dyn, expected["dyn_loss"])
     close(rep, expected["rep_loss"])
@@ -89,7 +96,7 @@ def test_filtering_equals_the_reference(case):
 def test_gradients_equal_the_reference(case):
     model, given, expected = forced(case)
     _, states = observe(model, given)
-    dyn, rep = kl_losses(states.logits, model.prior(states.deter))
+    dyn, rep = kl_losses(states.raw, model.prior(states.deter))
     loss = dyn.mean() + 0.1 * rep.mean()
     loss.backward()
     close(loss, expected["loss_total"])
@@ -210,7 +217,7 @@ def test_bfloat16_autocast_keeps_the_state_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
         carry, states = model.observe(*given)
         carry = model.imagine_step(carry, given[1][:, 0], given[4][:, 0])
-        sum(loss.mean() for loss in kl_losses(states.logits, model.prior(states.deter))).backward()
+        sum(loss.mean() for loss in kl_losses(states.raw, model.prior(states.deter))).backward()
     assert {x.dtype for x in carry} == {torch.float32}
     _, exact = model.observe(*given)
     torch.testing.assert_close(states.deter[:, 0], exact.deter[:, 0], rtol=0.05, atol=0.05)

@@ -9,12 +9,17 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.world.decoder import Decoder
-from agents.world.encoder import Encoder
-from agents.world.heads import continue_head, policy_head, reward_head, value_head
-from agents.world.rssm import RSSM
-from agents.world.sizes import SIZES, Size
-from agents.world.spaces import ActionCodec
+from agents.world.behaviour import Behaviour, BehaviourSpec
+from agents.world.coding import DREAMER_V3
+from agents.world.model import ModelSpec, WorldModel
+from agents.world.sizes import (
+    DAYDREAMER_SIZES,
+    PLANET_SIZES,
+    SIZES,
+    V1_SIZES,
+    V2_SIZES,
+    Size,
+)
 
 FILE = Path(__file__).parents[1] / "oracle" / "7_parameter_counts.json"
 CASES = json.loads(FILE.read_text())["cases"]
@@ -30,15 +35,17 @@ SPACES = {
 
 def modules(size, observation, action):
     with torch.device("meta"):
-        encoder = Encoder(observation, size)
-        heads = {"rew": reward_head, "con": continue_head, "val": value_head}
-        return {
-            "enc": encoder,
-            "dyn": RSSM(encoder.width, ActionCodec(action).width, size),
-            "dec": Decoder(observation, size),
-            "pol": policy_head(size.features, size.units, action),
-            **{name: make(size.features, size.units) for name, make in heads.items()},
-        }
+        world = WorldModel(observation, action, ModelSpec(size, DREAMER_V3))
+        behaviour = Behaviour(world, action, BehaviourSpec())
+    return {
+        "enc": world.encoder,
+        "dyn": world.rssm,
+        "dec": world.decoder,
+        "rew": world.reward,
+        "con": world.goes_on,
+        "pol": behaviour.policy,
+        "val": behaviour.value,
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -80,3 +87,35 @@ def test_images_are_halved_to_a_side_between_3_and_16(side, stages):
 
 def test_small_images_take_the_deepest_stages():
     assert Size(8, 8, 4, depth=2, units=8).depths(32) == (6, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("side", "depths"),
+    [
+        (16, (32, 64)),
+        (32, (32, 64, 128)),
+        (64, (32, 64, 128, 256)),
+        (128, (32, 64, 128, 256, 512)),
+        *((side, ()) for side in (0, 1, 3, 4, 8, 48, 65, 84, 96, 256)),
+    ],
+)
+def test_without_padding_images_take_the_shallowest_stages(side, depths):
+    assert PLANET_SIZES["paper"].unpadded_depths(side) == depths
+
+
+@pytest.mark.parametrize(
+    ("size", "features"),
+    [
+        (PLANET_SIZES["paper"], 200 + 30),
+        (V1_SIZES["paper"], 200 + 30),
+        (V2_SIZES["dmc"], 200 + 1024),
+        (V2_SIZES["atari"], 600 + 1024),
+        (V2_SIZES["default"], 1024 + 1024),
+        (DAYDREAMER_SIZES["a1"], 256 + 1024),
+        (DAYDREAMER_SIZES["arm"], 512 + 1024),
+        (DAYDREAMER_SIZES["default"], 1024 + 1024),
+        (SIZES["200M"], 8192 + 32 * 64),
+    ],
+)
+def test_features_are_the_state_flat(size, features):
+    assert size.features == features
