@@ -2,7 +2,8 @@
 
 The complementary error function is that of Press et al., Numerical Recipes 6.2; its inverse is
 Giles, "Approximating the erfinv function" (2010), written for probabilities near 0 instead of
-numbers near 1, which keeps their digits. Both are good to about seven digits, and differentiable.
+numbers near 1, which keeps their digits. Tails are good to seven digits, quantiles to 4e-6 within
+5.5 deviations in single precision; both are differentiable.
 """
 
 from __future__ import annotations

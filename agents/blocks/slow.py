@@ -1,6 +1,7 @@
 """What the critic's targets come from: the critic itself, or a copy that follows it.
 
-All are asked with the live critic and the features, and told after each update. No gradient
+All are asked with the live critic and the features, and told after each update (a copy that moved
+before the backward pass would spoil the gradient of the features). No gradient
 reaches a parameter through them; it does reach the features.
 """
 
@@ -26,7 +27,7 @@ class SlowCritic(nn.Module):
         return self.net(features)
 
     def update(self, source: nn.Module) -> None:
-        """Follow the critic, after one update of it."""
+        """Follow the critic, after its optimiser has taken a step."""
         raise NotImplementedError
 
 
@@ -38,7 +39,7 @@ class AveragedCritic(SlowCritic):
         self.rate = rate
 
     def update(self, source: nn.Module) -> None:
-        """Follow the critic, after one update of it."""
+        """Follow the critic, after its optimiser has taken a step."""
         slow_update_(self.net, source, self.rate)
 
 
@@ -55,7 +56,7 @@ class CopiedCritic(SlowCritic):
 
     @torch.no_grad()
     def update(self, source: nn.Module) -> None:
-        """Follow the critic, after one update of it."""
+        """Follow the critic, after its optimiser has taken a step."""
         due = self.updates % self.every == 0
         for own, live in zip(self.net.parameters(), source.parameters(), strict=True):
             own.copy_(torch.where(due, live, own))

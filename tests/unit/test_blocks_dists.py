@@ -6,6 +6,7 @@ import torch
 from agents.blocks.dists import (
     Bernoulli,
     free_bits,
+    gaussian_latent,
     gumbel,
     image_mse,
     kl,
@@ -149,7 +150,9 @@ def test_reconstruction_losses_sum_over_the_event():
 class _Choices(torch.nn.Module):
     def forward(self, logits, noise):
         latent, policy = one_hot_latent(logits), bounded_normal(logits, logits)
-        return latent.sample(noise), policy.sample(noise), categorical(logits).sample(noise)
+        unmixed, normal = one_hot_latent(logits, 0.0), gaussian_latent(logits[:, :2])
+        choices = (latent, policy, categorical(logits), unmixed)
+        return (*(x.sample(noise) for x in choices), normal.sample(noise[:, 0]))
 
 
 def test_choices_are_captured_whole_and_repeat():
@@ -157,3 +160,47 @@ def test_choices_are_captured_whole_and_repeat():
     graph = torch.export.export(_Choices(), (torch.randn(2, 4, 5), noise)).module()
     for ours, expected in zip(graph(logits, noise), _Choices()(logits, noise), strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+def test_gaussian_latents_agree_with_torch():
+    torch.manual_seed(0)
+    left, right = (gaussian_latent(torch.randn(4, 3, 2, 5)) for _ in range(2))
+    ours = [torch.distributions.Normal(x.mean, x.std) for x in (left, right)]
+    torch.testing.assert_close(kl(left, right), torch.distributions.kl_divergence(*ours).sum(-1))
+    torch.testing.assert_close(left.entropy(), ours[0].entropy().sum(-1))
+    value = torch.randn(4, 3, 5)
+    torch.testing.assert_close(left.log_prob(value), ours[0].log_prob(value).sum(-1))
+
+
+def test_gaussian_latents_by_hand():
+    raw = torch.tensor([[[1.0, -2.0], [0.0, -100.0]]]).bfloat16()
+    latent = gaussian_latent(raw)
+    torch.testing.assert_close(latent.std, torch.tensor([[math.log(2) + 0.1, 0.1]]))
+    torch.testing.assert_close(
+        latent.sample(torch.tensor([[1.0, 10.0]])), torch.tensor([[1.1 + math.log(2), -1.0]])
+    )
+    assert torch.equal(latent.sample(torch.zeros(1, 2)), latent.mode())
+
+
+def test_a_gaussian_sample_passes_gradient_to_both_its_parameters_until_detached():
+    raw, noise = torch.randn(3, 2, 4, requires_grad=True), torch.randn(3, 4)
+    (gradient,) = _grads(gaussian_latent(raw).sample(noise).sum(), raw)
+    expected = torch.stack([torch.ones(3, 4), noise * torch.sigmoid(raw[:, 1])], 1)
+    torch.testing.assert_close(gradient, expected)
+    assert not gaussian_latent(raw).detach().sample(noise).requires_grad
+
+
+@pytest.mark.parametrize("classes", [4, 16])
+def test_an_unmixed_latent_stays_finite_where_probabilities_vanish(classes):
+    logits = torch.zeros(2, 3, classes)
+    logits[..., 0] = 200
+    logits.requires_grad_()
+    latent = one_hot_latent(logits, unimix=0.0)
+    assert latent.probs[0, 0].tolist() == [1.0] + [0.0] * (classes - 1)
+    torch.testing.assert_close(latent.log_probs, torch.log_softmax(logits, -1))
+    assert latent.entropy().tolist() == [0.0, 0.0]
+    uniform = one_hot_latent(torch.zeros(2, 3, classes), unimix=0.0)
+    for divergence in (kl(latent, uniform), kl(uniform, latent)):
+        assert divergence.isfinite().all()
+        assert _grads(divergence.sum(), logits)[0].isfinite().all()
+    torch.testing.assert_close(kl(latent, uniform), torch.full((2,), 3 * math.log(classes)))

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from agents.blocks.scalars import SymexpTwohot, TwoHot, symexp, symexp_bins, symlog
+from agents.blocks.scalars import (
+    SymexpTwohot,
+    SymlogNumber,
+    TwoHot,
+    UnitNormal,
+    symexp,
+    symexp_bins,
+    symlog,
+)
 from tests.oracle_cases import cases, close, load, tensor
 
 FILE = "1_symlog_twohot"
@@ -95,3 +103,30 @@ def test_loss_moves_logits_only_and_a_part_is_a_part():
 def test_an_even_number_of_bins_has_no_middle():
     with pytest.raises(ValueError, match="odd"):
         symexp_bins(254)
+
+
+def test_a_unit_normal_costs_half_the_squared_distance():
+    mean = torch.tensor([1.0, -2.0], requires_grad=True)
+    target = torch.tensor([4.0, -2.0], requires_grad=True)
+    head = UnitNormal(mean)
+    loss = head.loss(target)
+    assert loss.tolist() == [4.5, 0.0]
+    reference = torch.distributions.Normal(mean, 1.0)
+    constant = reference.log_prob(mean)
+    torch.testing.assert_close(loss, constant - reference.log_prob(target))
+    loss.sum().backward()
+    assert mean.grad.tolist() == [-3.0, 0.0]
+    assert target.grad is None
+    assert head[:1].pred().tolist() == [1.0]
+
+
+def test_a_symlog_number_costs_the_squared_distance_in_symlog_space():
+    raw = torch.tensor([0.0, 2.0], requires_grad=True)
+    target = symexp(torch.tensor([3.0, -1.0])).requires_grad_()
+    head = SymlogNumber(raw)
+    loss = head.loss(target)
+    torch.testing.assert_close(loss, torch.tensor([9.0, 9.0]))
+    loss.sum().backward()
+    torch.testing.assert_close(raw.grad, torch.tensor([-6.0, 6.0]))
+    assert target.grad is None
+    torch.testing.assert_close(head[1:].pred(), torch.tensor([torch.e**2 - 1]))
