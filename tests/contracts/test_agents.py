@@ -33,8 +33,10 @@ SPACES = {
     "vector-discrete": (VECTOR, DISCRETE),
     "fusion-box": (CAMERA, BOX),
 }
+DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
 SMALL: dict[str, dict[str, Any]] = {
-    "dreamer": {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3},
+    **{name: DREAMER for name in ("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2")},
+    "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},
 }
 BOTH = pytest.mark.parametrize("kind", SPACES)
@@ -65,7 +67,7 @@ def test_every_field_of_the_configuration_is_documented(name: str) -> None:
 
 
 @ALL
-@BOTH
+@pytest.mark.parametrize("kind", ["vector-discrete", "fusion-box"])
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
 def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
     acting = build(name, kind).acting()
@@ -83,7 +85,9 @@ def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
                 expected = graph(inputs)
             for output, array in zip(session.get_outputs(), found, strict=True):
                 want, where = expected[output.name].numpy(), f"{part} {output.name}"
-                np.testing.assert_allclose(array, want, rtol=2e-4, atol=2e-5, err_msg=where)
+                # Two-hot predictions are differences of numbers as large as the largest.
+                atol = 2e-5 * max(1, float(np.abs(want).max(initial=0)))
+                np.testing.assert_allclose(array, want, rtol=2e-4, atol=atol, err_msg=where)
 
 
 def _perturb(acting: Acting) -> None:
