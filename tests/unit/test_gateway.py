@@ -19,6 +19,7 @@ from gymnasium import spaces
 from robot_client.bundle import sha256
 from robot_client.clock import ManualClock
 from robot_client.messages import (
+    PROTOCOL,
     Ack,
     BlobPart,
     BlobRequest,
@@ -171,7 +172,7 @@ async def gateway_on(path: Path, ledger: Ledger, **options: Any):
 
 
 def upload(start: int, stop: int, **changes: Any) -> Upload:
-    return Upload("boot-0", 0, start, {**rows(0, start, stop, image=16), **changes})
+    return Upload("boot-0", 0, start, "count", {**rows(0, start, stop, image=16), **changes})
 
 
 def test_rows_are_durable_when_they_are_acknowledged(serve):
@@ -205,7 +206,12 @@ WRONG_COLUMNS = {
 
 
 def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
-    good_header = {"v": 1, "kind": "Event", "body": {"kind": "log", "text": ""}, "arrays": []}
+    good_header = {
+        "v": PROTOCOL,
+        "kind": "Event",
+        "body": {"kind": "log", "text": ""},
+        "arrays": [],
+    }
 
     async def scenario(gateway, connect, ledger):
         bad, good, stranger = connect("bad"), connect("good"), connect("stranger")
