@@ -192,6 +192,8 @@ def test_rows_are_durable_when_they_are_acknowledged(serve):
             "ball-1", "exp", 8, HEARTBEAT_S
         )
         assert gateway.store("exp").verify().problems == ()
+        with gateway.store("exp").read() as snapshot:
+            assert snapshot.tasks() == {0: "", 1: "count"}
 
     serve(scenario)
 
@@ -246,6 +248,8 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         await refused(
             await bad.ask(replace(upload(0, 5), first_seq=-1)), "Upload", "first_seq", True
         )
+        nameless = replace(upload(0, 5), task="x\n")
+        await refused(await bad.ask(nameless), "Upload", "task", True)
         midway = replace(upload(2, 5), first_seq=0)
         await refused(await bad.ask(midway), "Upload", "episode", True)
         assert await bad.hear() == Ack("boot-0", 0)
@@ -261,7 +265,7 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         (info,) = (s for s in gateway.sessions() if s.robot == "bad")
         assert info.rejected["columns.camera"] == 1
         assert info.rows == 5
-        assert gateway.refused == 21
+        assert gateway.refused == 22
 
     serve(scenario)
 
