@@ -89,12 +89,12 @@ class Lockstep:
         """Let the robots take `steps` steps in all, learning as they go."""
         names, seed = list(self._robots), self._job.seed
         if len(names) == 1:
-            self._act(names[0], seed, max_steps=steps)
+            self._collect(names[0], seed, max_steps=steps)
             return
         for turn, name in enumerate(itertools.cycle(names)):
             if steps <= 0:
                 return
-            done = self._act(name, episode_seed(seed, turn), max_episodes=1, max_steps=steps)
+            done = self._collect(name, episode_seed(seed, turn), max_episodes=1, max_steps=steps)
             steps -= done.steps
 
     def evaluate(self, episodes: int) -> dict[str, list[float]]:
@@ -116,7 +116,7 @@ class Lockstep:
         self._log.close()
         self._store.close()
 
-    def _act(self, name: str, seed: int | None, **limits: int) -> Summary:
+    def _collect(self, name: str, seed: int | None, **limits: int) -> Summary:
         return self._run(
             name,
             self._recordings[name],
