@@ -123,7 +123,7 @@ def stream(address: str, streams: int, rows: int, seconds: float, result: Any) -
         for socket in sockets:
             while sent[socket] - acked[socket] < WINDOW_ROWS:
                 columns = later if sent[socket] else first
-                frames: list[Frame] = encode(Upload("boot", 0, sent[socket], columns))
+                frames: list[Frame] = encode(Upload("boot", 0, sent[socket], "", columns))
                 socket.send_multipart(frames, copy=False)
                 sent[socket] += rows
         for socket, _ in poller.poll(100):

@@ -19,7 +19,7 @@ from robot_client import __version__
 from robot_client.clock import Clock, FreeRunningClock, SystemClock
 from robot_client.errors import DreamfleetError, SpoolError
 from robot_client.robot import Robot
-from robot_client.robots import make_robot
+from robot_client.robots import fit, make_robot
 from robot_client.schema import NO_POLICY, space_to_json
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ def _add_robot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--options", type=_options, default={}, metavar="JSON", help="its keyword arguments"
     )
+    parser.add_argument(
+        "--fit",
+        action="append",
+        default=[],
+        metavar="ROBOT",
+        help="learn together with this robot, in spaces common to both; may be repeated",
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +102,8 @@ def _robot(args: argparse.Namespace) -> Robot:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last, so that no file there hides a module
-    return make_robot(args.robot, **args.options)
+    robot = make_robot(args.robot, **args.options)
+    return fit([robot, *map(make_robot, args.fit)])[0] if args.fit else robot
 
 
 def _options(text: str) -> dict[str, Any]:
@@ -122,7 +130,8 @@ def _run(args: argparse.Namespace) -> None:
 
     robot = _robot(args)
     cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
-    spool = Spool((args.spool or _HOME / args.name / "spool").expanduser())
+    spool_folder = (args.spool or _HOME / args.name / "spool").expanduser()
+    spool = Spool(spool_folder, task=robot.task.name)
     cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space)
     link = Link(
         args.server,

@@ -18,7 +18,7 @@ from robot_client import wire
 from robot_client.schema import Columns, Json
 from robot_client.wire import Frame, Limits
 
-PROTOCOL = 1
+PROTOCOL = 2
 Verb = Literal["pause", "resume", "stop", "release", "end_episode"]
 
 
@@ -44,11 +44,15 @@ class Hello:
 
 @dataclass(frozen=True)
 class Upload:
-    """A chunk of rows; its columns travel as arrays."""
+    """A chunk of rows, with the name of the task that the robot had; its columns travel as arrays.
+
+    Rows may wait on the robot's disk while it is given another task, which its Hello then says.
+    """
 
     epoch: str
     episode: int
     first_seq: int
+    task: str
     columns: Columns = field(default_factory=dict)
 
 

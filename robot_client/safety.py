@@ -6,6 +6,7 @@ of a Box are blended in over BLEND_S seconds. A robot changes this, or asks for 
     blend_steps       steps over which actions are blended in; 0 where a jump can hurt nobody
     max_rate          greatest change of an action per step, as a fraction of its range
     action_filter_hz  cut-off of a second-order Butterworth low-pass on the actions
+    rest_action       the action of a robot at rest; the one nearest to zero where it says nothing
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class SafetyFilter:
     Args:
         space: of the actions. For Discrete only the validity is checked.
         control_hz: steps per second.
-        max_rate, blend_steps, action_filter_hz: see the module.
+        max_rate, blend_steps, action_filter_hz, rest_action: see the module.
 
     Raises:
         SchemaError: a value makes no sense.
@@ -55,6 +56,7 @@ class SafetyFilter:
         max_rate: float = 1.0,
         blend_steps: int = 0,
         action_filter_hz: float | None = None,
+        rest_action: Action | None = None,
     ) -> None:
         if not 0 < max_rate <= 1:
             raise SchemaError("robot.max_rate", "a fraction in (0, 1]", max_rate)
@@ -64,6 +66,10 @@ class SafetyFilter:
         self._space = space
         self._max_rate, self._blend_steps = max_rate, blend_steps
         self._lowpass = None if action_filter_hz is None else LowPass(action_filter_hz, control_hz)
+        rest = np.zeros(space.shape or ()) if rest_action is None else rest_action
+        self._rest = np.asarray(rest, np.float64)
+        if isinstance(space, spaces.Box):
+            self._rest = np.clip(self._rest, *_bounds(space))
         self.reset()
 
     @staticmethod
@@ -76,13 +82,12 @@ class SafetyFilter:
             max_rate=getattr(robot, "max_rate", 1.0),
             blend_steps=getattr(robot, "blend_steps", steps),
             action_filter_hz=getattr(robot, "action_filter_hz", None),
+            rest_action=getattr(robot, "rest_action", None),
         )
 
     def reset(self) -> None:
-        """An episode begins: the robot rests, which is the action nearest to zero."""
-        self._last = np.zeros(self._space.shape or (), np.float64)
-        if isinstance(self._space, spaces.Box):
-            self._last = np.clip(self._last, *_bounds(self._space))
+        """An episode begins: the robot rests."""
+        self._last = self._rest
         if self._lowpass:
             self._lowpass.reset(self._last)
         self.blend()

@@ -44,6 +44,7 @@ TIME_WALL = "time_wall"
 EXTRA_PREFIX = "policy/"  # columns that a policy adds to the row, such as its recurrent state
 
 MAX_CHUNK_ROWS = 64
+MAX_NAME_BYTES = 200  # of a robot, an epoch or a task
 _MAX_NUMBERS = 2**24  # of an observation or action: a row must fit into a message
 NO_POLICY = -1  # policy_version of a row that no policy chose
 
@@ -97,8 +98,9 @@ class Task:
         if unknown:
             raise SchemaError("task", "the fields name, episode_steps", sorted(unknown))
         name, steps = data.get("name"), data.get("episode_steps")
-        if not isinstance(name, str) or not name:
-            raise SchemaError("task.name", "a non-empty string", repr(name))
+        if not isinstance(name, str) or not is_name(name):
+            expected = f"a string of 1 to {MAX_NAME_BYTES} printable bytes"
+            raise SchemaError("task.name", expected, repr(name)[:80])
         if steps is not None and (type(steps) is not int or steps < 1):
             raise SchemaError("task.episode_steps", "a positive integer or null", repr(steps))
         return Task(name, steps)
@@ -122,17 +124,24 @@ class Chunk:
         episode: number of the episode within the epoch, from 0.
         first_seq: seq of the first row; rows of an epoch are numbered without gaps.
         columns: (N, ...) arrays, 1 <= N <= MAX_CHUNK_ROWS, all of the same N.
+        task: name of the task that the robot had; empty where it is not known.
     """
 
     epoch: str
     episode: int
     first_seq: int
     columns: Columns
+    task: str = ""
 
     @property
     def rows(self) -> int:
         """Number of rows N."""
         return len(self.columns[REWARD])
+
+
+def is_name(text: str) -> bool:
+    """Whether it can name a robot, an epoch or a task."""
+    return 0 < len(text.encode(errors="replace")) <= MAX_NAME_BYTES and text.isprintable()
 
 
 def row_fields(observation_space: spaces.Dict, action_space: ActionSpace) -> dict[str, Field]:

@@ -2,8 +2,8 @@
 
 A segment is a run of records: length and CRC-32 of the payload (little-endian uint32 each), then
 the payload, whose first byte says what it is: `H` head (msgpack [format, epoch, seq]), `C` columns
-(msgpack [episode, [[name, dtype, shape], ...]]), valid until the next one, `R` the raw values of
-one row in that order.
+(msgpack [episode, [[name, dtype, shape], ...], task]), valid until the next one, `R` the raw
+values of one row in that order.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Run:
         offset: position of the first row's record in the file.
         columns: places of the values within a row's payload.
         stride: bytes of a row's record.
+        task: name of the task that the robot had.
         rows: how many rows it has.
     """
 
@@ -64,6 +65,7 @@ class Run:
     offset: int
     columns: tuple[Column, ...]
     stride: int
+    task: str
     rows: int = 0
 
     @property
@@ -191,11 +193,13 @@ def _scan_record(segment: Segment, payload: memoryview) -> None:
     stride = PREFIX.size + len(payload)
     kind = bytes(payload[:1])
     if kind == b"C":
-        episode, entries = msgpack.unpackb(payload[1:])
+        episode, entries, *task = msgpack.unpackb(payload[1:])  # at first there was none
         columns = layout(entries)
         offset = segment.size + stride
         run_stride = PREFIX.size + columns[-1].end
-        segment.runs.append(Run(episode, segment.next_seq, offset, columns, run_stride))
+        segment.runs.append(
+            Run(episode, segment.next_seq, offset, columns, run_stride, *(task or [""]))
+        )
     elif kind == b"R" and segment.runs[-1].stride == stride:
         segment.runs[-1].rows += 1
     else:

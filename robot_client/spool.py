@@ -54,13 +54,14 @@ class Spool:
     Args:
         directory: holds one robot's spool, and nothing else.
         quota_bytes: the segments never take more than this; at least a few rows.
+        task: name of the task that the robot has while this process appends.
 
     Raises:
         SpoolError: another process uses the directory, or it cannot be read or written.
     """
 
-    def __init__(self, directory: Path, quota_bytes: int = 2**30) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, quota_bytes: int = 2**30, task: str = "") -> None:
+        self._directory, self._task = directory, task
         self._quota = quota_bytes
         self._segment_bytes = min(_SEGMENT_BYTES, quota_bytes // 4)
         self._rows = threading.Lock()  # guards what append changes; never held while syncing
@@ -183,7 +184,7 @@ class Spool:
             if from_seq + count > self._durable:
                 self._sync()
             columns = self._read_rows(segment, run, from_seq, count)
-            return Chunk(self.epoch, run.episode, from_seq, columns)
+            return Chunk(self.epoch, run.episode, from_seq, columns, run.task)
 
     def sync(self) -> int:
         """Make all rows durable. Returns the seq before which they are. May take many ms.
@@ -265,7 +266,7 @@ class Spool:
                 raise SpoolError(f"row.{name}: a column of {array.dtype} cannot travel")
         entries = [[name, array.dtype.name, array.shape] for name, array in row.items()]
         columns = layout(entries)
-        head = record(b"C" + msgpack.packb([episode, entries]))
+        head = record(b"C" + msgpack.packb([episode, entries, self._task]))
         if self._file is None or self._segments[-1].size >= self._segment_bytes:
             self._check_quota(len(head) + stride + 200)
             self._begin_segment()
@@ -273,7 +274,7 @@ class Spool:
             self._check_quota(len(head) + stride)
         self._write(head)
         segment = self._segments[-1]
-        self._run = Run(episode, self._next_seq, segment.size, columns, stride)
+        self._run = Run(episode, self._next_seq, segment.size, columns, stride, self._task)
         segment.runs.append(self._run)
         self._next_episode = max(self._next_episode, episode + 1)
         return self._run

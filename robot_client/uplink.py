@@ -64,7 +64,7 @@ class Uplink:
         chunk = self._spool.read(self._next, MAX_CHUNK_ROWS, CHUNK_BYTES)
         if chunk is None:
             return None
-        return Upload(chunk.epoch, chunk.episode, chunk.first_seq, chunk.columns)
+        return Upload(chunk.epoch, chunk.episode, chunk.first_seq, chunk.task, chunk.columns)
 
     def sent(self, upload: Upload, now: float) -> None:
         """`upload` is on its way."""

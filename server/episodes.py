@@ -71,4 +71,5 @@ def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float
         source=Source(most[0][0] if most else Source.HOLD).name.lower(),
         is_terminal=bool(chunk.columns[IS_TERMINAL][-1]),
         ended_at=now,
+        task=chunk.task,
     )

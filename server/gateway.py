@@ -44,7 +44,7 @@ from robot_client.messages import (
     decode,
     encode,
 )
-from robot_client.schema import Chunk, Json, check_columns
+from robot_client.schema import Chunk, Json, check_columns, is_name
 from robot_client.wire import Limits
 from server.curve import Curve, is_loopback, lock
 from server.errors import NotFound, SettingsError
@@ -348,11 +348,13 @@ class Gateway:
         for field, value in (("episode", upload.episode), ("first_seq", upload.first_seq)):
             if value < 0:
                 raise SchemaError(field, "a number from 0 on", value)
+        if upload.task and not is_name(upload.task):
+            raise SchemaError("task", "a name of a task", repr(upload.task)[:80])
         columns = upload.columns
         check_columns(session.fields, columns)
         if session.camera:
             session.image = columns[session.camera][-1]
-        chunk = Chunk(upload.epoch, upload.episode, upload.first_seq, columns)
+        chunk = Chunk(upload.epoch, upload.episode, upload.first_seq, columns, upload.task)
         size = row_bytes(columns)
         self._writer.put(Delivery(session.peer, session.experiment, session.robot, chunk, size))
 

@@ -1,21 +1,25 @@
-"""One deterministic process: a robot, its replay and its agent, at an exact train ratio.
+"""One deterministic process: robots, their replay and one agent, at an exact train ratio.
 
     python -m server.lockstep --agent dreamer --robot pointmass --steps 5000 --seed 0 --out runs/a
 
 The same runtime, store, sampler and agent as the service's, without network or threads: after
 every few rows the agent makes exactly the updates that the train ratio grants. Run twice with one
 seed, it writes the same `metrics.jsonl` twice. Tests, comparisons and the claims of papers use it.
+
+Several robots, each named by a `--robot` of its own, act by turns, an episode each, and their rows
+go into one replay: one network learns all their tasks, and is not told which is which.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +29,15 @@ import torch
 from agents.registry import agent_class
 from robot_client.clock import FreeRunningClock, SystemClock
 from robot_client.errors import DreamfleetError
-from robot_client.ports import Episode
+from robot_client.ports import Episode, Recorder, Summary
 from robot_client.robot import Robot, as_action
-from robot_client.robots import make_robot
+from robot_client.robots import fit, make_robot
 from robot_client.runtime import Runtime
-from robot_client.schema import IS_LAST, REWARD, Chunk, Columns, space_to_json
+from robot_client.schema import REWARD, Chunk, space_to_json
+from robot_client.seeds import episode_seed
 from server.errors import Conflict, Invalid
 from server.job import Job
+from server.recording import Forget, Recording
 from server.replay.store import ReplayStore
 from server.torch_policy import OnePolicy, TorchPolicy, live_manifest
 from server.training import (
@@ -45,8 +51,7 @@ from server.training import (
     to_tensors,
 )
 
-_ROWS_PER_CHUNK = 16
-_EPOCH = "lockstep"
+ONLY = "robot"  # stream of a robot that is alone
 _RECENT = 10  # episodes in the running mean
 
 
@@ -54,12 +59,12 @@ class Lockstep:
     """Acts and learns by turns.
 
     Args:
-        job: agent, config, train ratio, seed; its spaces are the robot's.
-        robot: not yet connected.
+        job: agent, config, train ratio, seed; its spaces are the robots'.
+        robots: by name, none connected yet, all of the same spaces; they take turns by episodes.
         directory: for the replay and `metrics.jsonl`; Conflict if it holds those of another run.
     """
 
-    def __init__(self, job: Job, robot: Robot, directory: Path) -> None:
+    def __init__(self, job: Job, robots: Mapping[str, Robot], directory: Path) -> None:
         if (directory / "replay").exists():
             raise Conflict(f"{directory} holds another run: choose an empty folder")
         torch.set_num_threads(job.threads)
@@ -67,7 +72,7 @@ class Lockstep:
         # On a GPU, some steps of image networks have no deterministic form: torch then warns.
         on_cpu = pick_device(job.device).type == "cpu"
         torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
-        self._job, self._robot = job, robot
+        self._job, self._robots = job, dict(robots)
         self._agent = make_agent(job)
         self._store = ReplayStore(directory / "replay")
         self._view = make_view(self._store, self._agent, job.capacity)
@@ -75,66 +80,76 @@ class Lockstep:
         self._limiter = make_limiter(self._agent.demand, job)
         self._log = open(directory / "metrics.jsonl", "w")  # noqa: SIM115 - closed by `close`
         self._metrics = MeanMetrics()
-        self._rows: list[Columns] = []
-        self._recent: deque[float] = deque(maxlen=_RECENT)
-        self.next_seq = self.first_seq = self.next_episode = 0
+        self._recordings = {name: self._recording(name) for name in self._robots}
         self.updates = 0
-        self.curve: list[tuple[int, float]] = []  # rows so far, return of the episode
+        # By robot, for each of its episodes: rows so far, those of all robots, and its return.
+        self.curves: dict[str, list[tuple[int, float]]] = {name: [] for name in self._robots}
 
     def train(self, steps: int) -> None:
-        """Let the robot take `steps` steps, learning as it goes."""
-        self._run(self, explore=True, seed=self._job.seed, max_steps=steps)
+        """Let the robots take `steps` steps in all, learning as they go."""
+        names, seed = list(self._robots), self._job.seed
+        if len(names) == 1:
+            self._collect(names[0], seed, max_steps=steps)
+            return
+        for turn, name in enumerate(itertools.cycle(names)):
+            if steps <= 0:
+                return
+            done = self._collect(name, episode_seed(seed, turn), max_episodes=1, max_steps=steps)
+            steps -= done.steps
 
-    def evaluate(self, episodes: int) -> list[float]:
-        """Returns of `episodes` episodes with the mode of the policy; nothing is learned."""
-        returns: list[float] = []
-        self._run(
-            _Forget(),
-            explore=False,
-            seed=self._job.seed + 100_000,
-            max_episodes=episodes,
-            on_episode=lambda episode: returns.append(episode.total_reward),
-        )
-        return returns
-
-    def append(self, episode: int, columns: Columns) -> int:
-        """Keep a row, as the runtime's recorder; learn when a chunk is full."""
-        seq = self.next_seq
-        self.next_seq, self.next_episode = seq + 1, episode + 1
-        self._rows.append(columns)
-        if len(self._rows) == _ROWS_PER_CHUNK or bool(columns[IS_LAST]):
-            self._commit(episode)
-            self._learn()
-        return seq
+    def evaluate(self, episodes: int) -> dict[str, list[float]]:
+        """Each robot's returns of `episodes` episodes with the mode; nothing is learned."""
+        found: dict[str, list[float]] = {name: [] for name in self._robots}
+        for name, returns in found.items():
+            self._run(
+                name,
+                Forget(),
+                explore=False,
+                seed=self._job.seed + 100_000,
+                max_episodes=episodes,
+                on_episode=lambda episode, to=returns: to.append(episode.total_reward),
+            )
+        return found
 
     def close(self) -> None:
         """Close files."""
         self._log.close()
         self._store.close()
 
-    def _run(self, recorder: Any, **options: Any) -> None:
+    def _collect(self, name: str, seed: int | None, **limits: int) -> Summary:
+        return self._run(
+            name,
+            self._recordings[name],
+            explore=True,
+            seed=seed,
+            on_episode=lambda episode: self._on_episode(name, episode),
+            **limits,
+        )
+
+    def _run(self, name: str, recorder: Recorder, **options: Any) -> Summary:
+        robot = self._robots[name]
         acting = self._agent.acting()
         manifest = live_manifest(acting, self._job.id, self._job.agent)
-        blank = as_action(self._robot.action_space, np.zeros(self._robot.action_space.shape or ()))
+        blank = as_action(robot.action_space, np.zeros(robot.action_space.shape or ()))
         policy = TorchPolicy(acting, manifest, blank, self._agent.device)
-        options.setdefault("on_episode", self._on_episode)
         # Training takes its time between two steps: the watchdog must not take that for silence.
         runtime = Runtime(
-            self._robot,
+            robot,
             recorder,
             OnePolicy(policy),
             FreeRunningClock(),
             silence_s=3600.0,
             **options,
         )
-        runtime.run()
+        return runtime.run()
 
-    def _commit(self, episode: int) -> None:
-        columns = {k: np.stack([row[k] for row in self._rows]) for k in self._rows[0]}
-        first = self.next_seq - len(self._rows)
-        self._store.append("robot", Chunk(_EPOCH, episode, first, columns))
-        self._view.refresh()
-        self._rows = []
+    def _recording(self, name: str) -> Recording:
+        def keep(chunk: Chunk) -> None:
+            self._store.append(name, chunk)
+            self._view.refresh()
+            self._learn()
+
+        return Recording(self._robots[name].task.name, keep)
 
     def _learn(self) -> None:
         if self._sampler is None:
@@ -151,35 +166,33 @@ class Lockstep:
             self._metrics.add(learned.metrics)
             self.updates += 1
 
-    def _on_episode(self, episode: Episode) -> None:
-        self.curve.append((self._view.head, episode.total_reward))
-        self._recent.append(episode.total_reward)
+    def _on_episode(self, name: str, episode: Episode) -> None:
+        self.curves[name].append((self._view.head, episode.total_reward))
+        recent = [total for _, total in self.curves[name][-_RECENT:]]
         record = {
             "rows": self._view.head,
             "updates": self.updates,
             "episode": episode.number,
             REWARD: episode.total_reward,
-            "recent": float(np.mean(self._recent)),
+            "recent": float(np.mean(recent)),
+            **self._whose(name),
             **self._metrics.take(),
         }
         self._log.write(json.dumps(record) + "\n")
         self._log.flush()
 
-
-class _Forget:
-    """A recorder that keeps nothing."""
-
-    next_seq = first_seq = next_episode = 0
-
-    def append(self, episode: int, columns: Columns) -> int:
-        self.next_episode = episode + 1
-        return 0
+    def _whose(self, name: str) -> dict[str, str]:
+        """What tells the episodes of several robots apart."""
+        return (
+            {"robot": name, "task": self._robots[name].task.name} if len(self._robots) > 1 else {}
+        )
 
 
 def run(
     agent: str,
-    robot_name: str,
+    robot_name: str = "",
     *,
+    robots: Sequence[str] = (),
     steps: int,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
@@ -188,20 +201,25 @@ def run(
     eval_episodes: int = 10,
     **job: Any,
 ) -> dict[str, Any]:
-    """Train an agent on a robot and evaluate it. Returns a summary.
+    """Train an agent on a robot, or several, and evaluate it. Returns a summary.
+
+    That of several robots has an entry for each under `robots`, with its task.
 
     Args:
         agent: registered name.
         robot_name: as `robot_client.robots.make_robot` takes it.
-        steps: how many steps the robot takes.
+        robots: instead of that, several, which take turns in the spaces common to all.
+        steps: how many steps the robots take in all.
         seed: of everything.
         config: of the agent.
-        options: of the robot.
+        options: of each robot, beside those in its name.
         directory: for metrics and replay; None takes a temporary one.
         eval_episodes: played at the end without exploration.
         job: further fields of `server.job.Job`, such as train_ratio.
     """
-    robot = make_robot(robot_name, **(options or {}))
+    specs = list(robots) or [robot_name]
+    fleet = _fleet(specs, options or {})
+    robot = next(iter(fleet.values()))  # the spaces are those of all
     full = Job(
         id=f"{agent}-{seed}",
         agent=agent,
@@ -216,23 +234,43 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         clock = SystemClock()
         start = clock.monotonic()
-        lockstep = Lockstep(full, robot, folder)
+        lockstep = Lockstep(full, fleet, folder)
         try:
             lockstep.train(steps)
             trained = clock.monotonic()
-            evaluated = lockstep.evaluate(eval_episodes) if eval_episodes else []
+            evaluated = lockstep.evaluate(eval_episodes)
         finally:
             lockstep.close()
+    results = {
+        name: {
+            "task": fleet[name].task.name,
+            "curve": lockstep.curves[name],
+            "evaluation": returns,
+            "evaluation_mean": float(np.mean(returns)) if returns else None,
+        }
+        for name, returns in evaluated.items()
+    }
+    whose = {"robot": specs[0], **results[ONLY]} if ONLY in results else {"robots": results}
     return {
         "job": full.model_dump(exclude={"observation_space", "action_space"}),
-        "robot": robot_name,
         "steps": steps,
         "updates": lockstep.updates,
         "seconds": round(trained - start, 1),
-        "curve": lockstep.curve,
-        "evaluation": evaluated,
-        "evaluation_mean": float(np.mean(evaluated)) if evaluated else None,
+        **whose,
     }
+
+
+def _fleet(specs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Robot]:
+    """Robots by the names of their streams; several are fitted into common spaces."""
+    robots = [make_robot(spec, **options) for spec in specs]
+    if len(robots) == 1:
+        return {ONLY: robots[0]}
+    seen: Counter[str] = Counter()
+    fleet: dict[str, Robot] = {}
+    for spec, robot in zip(specs, fit(robots), strict=True):
+        seen[spec] += 1
+        fleet[spec if seen[spec] == 1 else f"{spec} ({seen[spec]})"] = robot
+    return fleet
 
 
 def preset(agent: str, name: str | None) -> dict[str, Any]:
@@ -252,13 +290,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dreamfleet train --lockstep", description=__doc__)
     parser.add_argument("--agent", default="dreamer", help="registered name of the agent")
     parser.add_argument(
-        "--robot", "--env", default="pointmass", help="name, gym:ID or module:Class"
+        *("--robot", "--env"),
+        action="append",
+        help="name, gym:ID or module:Class, and its options as JSON after a space; may be repeated",
     )
-    parser.add_argument("--steps", type=int, default=4000, help="steps that the robot takes")
+    parser.add_argument("--steps", type=int, default=4000, help="of all robots")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--preset", help="of the agent's configuration; laptop if there is one")
     parser.add_argument("--config", type=json.loads, default={}, help="further fields, as JSON")
-    parser.add_argument("--options", type=json.loads, default={}, help="the robot's, as JSON")
+    parser.add_argument("--options", type=json.loads, default={}, help="of each robot, as JSON")
     parser.add_argument("--train-ratio", type=float, default=96.0, help="replayed rows per row")
     parser.add_argument("--min-rows", type=int, default=300, help="rows before the first update")
     parser.add_argument("--eval-episodes", type=int, default=10)
@@ -268,7 +308,7 @@ def main(arguments: list[str]) -> int:
     got = parser.parse_args(arguments)
     summary = run(
         got.agent,
-        got.robot,
+        robots=got.robot or ["pointmass"],
         steps=got.steps,
         seed=got.seed,
         config=preset(got.agent, got.preset) | got.config,

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from robot_client.errors import SchemaError
 from robot_client.messages import Command, Heartbeat, Hello, Verb
-from robot_client.schema import Field, Task, row_fields, space_from_json
+from robot_client.schema import MAX_NAME_BYTES, Field, Task, is_name, row_fields, space_from_json
 from server.errors import NotFound
-from server.replay.store import MAX_NAME_BYTES
 
 LOST_S = 5.0  # without a message for so long, a robot counts as disconnected
 
@@ -83,7 +82,7 @@ class SessionInfo:
 def declared_fields(hello: Hello) -> dict[str, Field]:
     """The columns that a hello promises. Raises SchemaError naming what is wrong with it."""
     for name, text in (("robot", hello.robot), ("epoch", hello.epoch)):
-        if not 0 < len(text.encode(errors="replace")) <= MAX_NAME_BYTES or not text.isprintable():
+        if not is_name(text):
             raise SchemaError(name, f"1 to {MAX_NAME_BYTES} printable bytes", repr(text)[:80])
     if not hello.control_hz > 0:
         raise SchemaError("control_hz", "a positive number", hello.control_hz)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
 from importlib import import_module
 from typing import Any
 
 from robot_client.errors import DreamfleetError, RobotError
 from robot_client.robot import Robot
+from robot_client.robots.fitted import Fitted as Fitted
+from robot_client.robots.fitted import common_spaces as common_spaces
+from robot_client.robots.fitted import fit as fit
 
 ROBOTS: dict[str, str] = {
     "ball": "sim.ball:Ball",
@@ -20,17 +24,20 @@ def make_robot(spec: str, **options: Any) -> Robot:
     """Construct a robot, without connecting it.
 
     Args:
-        spec: a name of `ROBOTS`, `gym:ID` for any gymnasium environment, or `module:Class`.
-        options: keyword arguments of the class, or of `gymnasium.make`.
+        spec: a name of `ROBOTS`, `gym:ID` for any gymnasium environment, or `module:Class`;
+            behind it and a space its options may stand, as a JSON object.
+        options: further keyword arguments of the class, or of `gymnasium.make`.
 
     Raises:
         RobotError: there is no such robot, or it does not take these options.
         SchemaError: its spaces are not supported.
     """
-    if spec.startswith("gym:"):
-        target, options = "robot_client.robots.gym:GymRobot", {"env_id": spec[4:], **options}
+    name, _, written = spec.partition(" ")
+    options = _written(spec, written) | options
+    if name.startswith("gym:"):
+        target, options = "robot_client.robots.gym:GymRobot", {"env_id": name[4:], **options}
     else:
-        target = ROBOTS.get(spec, spec)
+        target = ROBOTS.get(name, name)
     try:
         robot = _load(spec, target)(**options)
     except DreamfleetError:
@@ -40,6 +47,16 @@ def make_robot(spec: str, **options: Any) -> Robot:
     if not isinstance(robot, Robot):
         raise RobotError(f"{spec}: {type(robot).__name__} is no Robot: it lacks {_lacking(robot)}")
     return robot
+
+
+def _written(spec: str, text: str) -> dict[str, Any]:
+    try:
+        options = json.loads(text or "{}")
+    except ValueError as error:
+        raise RobotError(f"{spec}: its options are not JSON: {error}") from error
+    if not isinstance(options, dict):
+        raise RobotError(f"{spec}: its options are not a JSON object")
+    return options
 
 
 def _load(spec: str, target: str) -> Any:

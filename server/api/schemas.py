@@ -70,6 +70,7 @@ class EpisodeView(View):
     """A finished episode; see `server.storage.Episode`."""
 
     robot: str
+    task: str
     epoch: str
     episode: int
     steps: int

@@ -26,7 +26,10 @@ ColumnType = tuple[str, str, tuple[int, ...]]  # name, dtype string, shape of on
 
 
 class ChunkHeader(NamedTuple):
-    """Where a stored chunk belongs: row ids grow in commit order, across all streams."""
+    """Where a stored chunk belongs: row ids grow in commit order, across all streams.
+
+    `stream`, `layout` and `task` are numbers within the store; task 0 is one that is not known.
+    """
 
     first_row: int
     first_seq: int
@@ -34,7 +37,7 @@ class ChunkHeader(NamedTuple):
     stream: int
     layout: int
     rows: int
-    reserved: int = 0
+    task: int = 0
 
     def pack(self) -> bytes:
         """As HEADER_BYTES bytes."""

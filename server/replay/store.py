@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 import lmdb
 
 from robot_client.errors import SchemaError
-from robot_client.schema import IS_FIRST, IS_LAST, Chunk
+from robot_client.schema import IS_FIRST, IS_LAST, MAX_NAME_BYTES, Chunk
 from server.errors import ReplayError
 from server.replay.layout import ChunkHeader, Layout
 
 FORMAT = b"dreamfleet-replay-1"
-MAX_NAME_BYTES = 200  # of a robot or an epoch; LMDB keys end at 511
 
 _NUMBER = struct.Struct(">Q")
 _STREAM = struct.Struct("<IQQ?")
 _TABLES = (b"chunks", b"layouts", b"streams", b"meta")
+_TASK = b"task\0"  # meta: this and a task's name -> its number, from 1; "format" is the other key
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,17 @@ class Snapshot:
             raise ReplayError(f"the replay store has no layout {number}")
         return Layout.from_bytes(value)
 
+    def tasks(self) -> dict[int, str]:
+        """The names of all tasks, by the number in the chunks' headers; 0 where none was known."""
+        cursor = self._txn.cursor(db=self._tables.meta)
+        found = {0: ""}
+        if cursor.set_range(_TASK):
+            for key, value in cursor:
+                if not bytes(key).startswith(_TASK):
+                    break
+                found[_NUMBER.unpack(value)[0]] = bytes(key)[len(_TASK) :].decode()
+        return found
+
     def streams(self) -> list[Stream]:
         """All streams, oldest first."""
         cursor = self._txn.cursor(db=self._tables.streams)
@@ -207,7 +218,8 @@ class ReplayStore:
 
         Raises:
             ReplayError: the disk is full or broken; nothing was stored.
-            SchemaError: the name of a robot or epoch is empty or too long; nothing was stored.
+            SchemaError: a robot or epoch has no name, or one that is too long, as may be that of a
+                task; nothing was stored.
         """
         with self._write:
             while True:
@@ -243,6 +255,7 @@ class ReplayStore:
             seen: dict[int, Stream] = {}
             streams = {s.number: s for s in snapshot.streams()}
             layouts: dict[int, Layout] = {}
+            tasks = snapshot.tasks()
             row = count = 0
             for count, value in enumerate(snapshot.values(), 1):
                 header = ChunkHeader.unpack(value)
@@ -252,6 +265,8 @@ class ReplayStore:
                 if header.first_row != row:
                     problems.append(f"{where}: begins at row {header.first_row}, not {row}")
                 row = header.first_row + header.rows
+                if header.task not in tasks:
+                    problems.append(f"{where}: belongs to no task")
                 if header.stream not in streams:
                     problems.append(f"{where}: belongs to no stream")
                     continue
@@ -304,7 +319,13 @@ class _Commit:
         rows = chunk.rows - skip
         layout = Layout.of(columns)
         header = ChunkHeader(
-            self._rows, stream.next_seq, chunk.episode, stream.number, self._layout(layout), rows
+            self._rows,
+            stream.next_seq,
+            chunk.episode,
+            stream.number,
+            self._layout(layout),
+            rows,
+            self._task(chunk.task),
         )
         key = _NUMBER.pack(self._chunks)
         self._txn.put(key, layout.pack(header, columns), db=self._tables.chunks, append=True)
@@ -329,6 +350,17 @@ class _Commit:
     def _new_number(self) -> int:
         fresh = sum(s.number >= self._numbers for s in self._streams.values())
         return self._numbers + fresh
+
+    def _task(self, name: str) -> int:
+        if not name:
+            return 0
+        key, meta = _TASK + _checked("task", name), self._tables.meta
+        known = self._txn.get(key, db=meta)
+        if known is not None:
+            return int(_NUMBER.unpack(known)[0])
+        number = int(self._txn.stat(meta)["entries"])  # the format is the first entry
+        self._txn.put(key, _NUMBER.pack(number), db=meta)
+        return number
 
     def _layout(self, layout: Layout) -> int:
         if layout not in self._layouts:
@@ -379,10 +411,15 @@ def _audit(
 
 
 def _stream_key(robot: str, epoch: str) -> bytes:
-    for field, text in (("robot", robot), ("epoch", epoch)):
-        if not 0 < len(text.encode()) <= MAX_NAME_BYTES or "\0" in text:
-            raise SchemaError(field, f"1 to {MAX_NAME_BYTES} bytes without NUL", repr(text)[:80])
-    return f"{robot}\0{epoch}".encode()
+    return _checked("robot", robot) + b"\0" + _checked("epoch", epoch)
+
+
+def _checked(field: str, text: str) -> bytes:
+    """As bytes that may be a part of a key, of which LMDB takes 511."""
+    name = text.encode()
+    if not 0 < len(name) <= MAX_NAME_BYTES or b"\0" in name:
+        raise SchemaError(field, f"1 to {MAX_NAME_BYTES} bytes without NUL", repr(text)[:80])
+    return name
 
 
 def _stream(key: bytes | memoryview, value: bytes | memoryview) -> Stream:

@@ -40,10 +40,12 @@ class Episode:
         number: number of the episode within the epoch.
         ids: row ids; those before `start` have fallen out of the view.
         closed: nothing follows: it has ended, or another episode has begun in its place.
+        task: name of the robot's task then; empty where it is not known.
     """
 
     stream: tuple[str, str]
     number: int
+    task: str = ""
     ids: array[int] = field(default_factory=lambda: array("q"))
     start: int = 0
     closed: bool = False
@@ -84,6 +86,7 @@ class ReplayView:
         self._wide: dict[str, Column] = {}
         self._layouts: dict[int, Layout] = {}
         self._streams: dict[int, tuple[str, str]] = {}
+        self._tasks: dict[int, str] = {}
         self._episodes: dict[int, Episode] = {}  # by serial number
         self._live: list[int] = []  # serials of episodes with rows in view, in no order
         self._place: dict[int, int] = {}  # serial -> index in _live
@@ -147,6 +150,10 @@ class ReplayView:
         """The episode that a row in view belongs to, and its index within `ids`."""
         slot = row % self.capacity
         return self._episodes[int(self._serial[slot])], int(self._index[slot])
+
+    def task_of(self, row: int) -> str:
+        """Name of the task that the robot had at a row in view; empty where it is not known."""
+        return self.episode_of(row)[0].task
 
     def random_episode(self, rng: np.random.Generator) -> Episode:
         """One of the episodes in view, all equally likely."""
@@ -248,7 +255,7 @@ class ReplayView:
         )
         # A row that no policy chose, such as a hold, has zeros in their place.
         self._has_extras[slots] = complete & (self._rings[POLICY_VERSION][slots] != NO_POLICY)
-        serial = self._episode(stream, header.episode)
+        serial = self._episode(stream, header.episode, self._task(snapshot, header.task))
         episode = self._episodes[serial]
         self._serial[slots] = serial
         self._index[slots] = np.arange(len(episode.ids), len(episode.ids) + header.rows)
@@ -294,7 +301,12 @@ class ReplayView:
             self._streams = {s.number: (s.robot, s.epoch) for s in streams}
         return self._streams[number]
 
-    def _episode(self, stream: tuple[str, str], number: int) -> int:
+    def _task(self, snapshot: Snapshot, number: int) -> str:
+        if number not in self._tasks:
+            self._tasks = snapshot.tasks()
+        return self._tasks[number]
+
+    def _episode(self, stream: tuple[str, str], number: int, task: str) -> int:
         """Serial of the episode; a new one closes the robot's previous one."""
         serial = self._running.get(stream[0])
         if serial is not None and serial in self._episodes:
@@ -304,7 +316,7 @@ class ReplayView:
             self._close(episode)
         serial = self._serials
         self._serials += 1
-        self._episodes[serial] = Episode(stream, number)
+        self._episodes[serial] = Episode(stream, number, task)
         self._place[serial] = len(self._live)
         self._live.append(serial)
         self._running[stream[0]] = serial

@@ -83,7 +83,8 @@ class Metric(Base):
 class Episode(Base):
     """A finished episode.
 
-    `source` chose most of its actions; `ended_at` is when its last row was stored.
+    `task` is what the robot's was called then, empty where it is not known; `source` chose most of
+    the actions; `ended_at` is when the last row was stored.
     """
 
     __tablename__ = "episodes"
@@ -100,6 +101,7 @@ class Episode(Base):
     source: Mapped[str]
     is_terminal: Mapped[bool]
     ended_at: Mapped[float]
+    task: Mapped[str] = mapped_column(server_default="")
 
 
 class Report(Base):

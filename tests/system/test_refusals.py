@@ -71,7 +71,7 @@ def upload(robot, rows=3, **changes):
     fields = row_fields(ROBOT.observation_space, ROBOT.action_space)
     columns = {k: np.zeros((rows, *f.shape), f.dtype) for k, f in fields.items()}
     columns["is_first"][0] = True
-    return Upload(f"epoch of {robot}", 0, 0, columns | changes)
+    return Upload(f"epoch of {robot}", 0, 0, "roll", columns | changes)
 
 
 def header(frames, **changes):
@@ -91,7 +91,7 @@ def malformed():
     return {
         "no frames": ([b""], "header", "", ""),
         "no msgpack": ([b"\xc1 not msgpack"], "header", "", ""),
-        "another protocol": (header(good, v=99), "v", "1", "99"),
+        "another protocol": (header(good, v=99), "v", "2", "99"),
         "an unknown kind": (header(good, kind="Payload"), "kind", "", "Payload"),
         "a server's kind": (encode(Welcome("x", "y", 0, 0.5)), "kind", "robot", "Welcome"),
         "a field too few": (header(good, body={}), "tick", "a value", "no such field"),

@@ -19,6 +19,7 @@ from gymnasium import spaces
 from robot_client.bundle import sha256
 from robot_client.clock import ManualClock
 from robot_client.messages import (
+    PROTOCOL,
     Ack,
     BlobPart,
     BlobRequest,
@@ -171,7 +172,7 @@ async def gateway_on(path: Path, ledger: Ledger, **options: Any):
 
 
 def upload(start: int, stop: int, **changes: Any) -> Upload:
-    return Upload("boot-0", 0, start, {**rows(0, start, stop, image=16), **changes})
+    return Upload("boot-0", 0, start, "count", {**rows(0, start, stop, image=16), **changes})
 
 
 def test_rows_are_durable_when_they_are_acknowledged(serve):
@@ -191,6 +192,8 @@ def test_rows_are_durable_when_they_are_acknowledged(serve):
             "ball-1", "exp", 8, HEARTBEAT_S
         )
         assert gateway.store("exp").verify().problems == ()
+        with gateway.store("exp").read() as snapshot:
+            assert snapshot.tasks() == {0: "", 1: "count"}
 
     serve(scenario)
 
@@ -205,7 +208,12 @@ WRONG_COLUMNS = {
 
 
 def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
-    good_header = {"v": 1, "kind": "Event", "body": {"kind": "log", "text": ""}, "arrays": []}
+    good_header = {
+        "v": PROTOCOL,
+        "kind": "Event",
+        "body": {"kind": "log", "text": ""},
+        "arrays": [],
+    }
 
     async def scenario(gateway, connect, ledger):
         bad, good, stranger = connect("bad"), connect("good"), connect("stranger")
@@ -240,6 +248,8 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         await refused(
             await bad.ask(replace(upload(0, 5), first_seq=-1)), "Upload", "first_seq", True
         )
+        nameless = replace(upload(0, 5), task="x\n")
+        await refused(await bad.ask(nameless), "Upload", "task", True)
         midway = replace(upload(2, 5), first_seq=0)
         await refused(await bad.ask(midway), "Upload", "episode", True)
         assert await bad.hear() == Ack("boot-0", 0)
@@ -255,7 +265,7 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         (info,) = (s for s in gateway.sessions() if s.robot == "bad")
         assert info.rejected["columns.camera"] == 1
         assert info.rows == 5
-        assert gateway.refused == 21
+        assert gateway.refused == 22
 
     serve(scenario)
 

@@ -72,6 +72,7 @@ def test_it_acts_from_its_cache_with_no_server(
     assert spool.epoch == found["epoch"]
     chunk = spool.read(0)
     assert chunk is not None
+    assert chunk.task == make_robot(SPEC).task.name
     assert chunk.columns["is_first"].tolist() == [True] + [False] * 5
     assert chunk.columns["source"].tolist() == [Source.POLICY] * 6
     np.testing.assert_allclose(chunk.columns["action"][0], [0.3, 0.3], rtol=1e-6)
@@ -103,6 +104,14 @@ def test_check_says_whether(capsys: pytest.CaptureFixture[str]) -> None:
     assert "reset(0) twice" in capsys.readouterr().err
 
 
+def test_a_robot_can_be_fitted_to_others(capsys: pytest.CaptureFixture[str]) -> None:
+    others = ["--fit", "gym:Pendulum-v1", "--fit", 'pointmass {"dims": 1}']
+    assert main(["check", "pointmass", *others]) == 0
+    assert "keeps the contract" in capsys.readouterr().out
+    assert main(["check", "pointmass", "--fit", "gym:CartPole-v1"]) == 1
+    assert "action_space: expected Box of all robots" in capsys.readouterr().err
+
+
 def test_a_robot_may_be_in_a_file_of_the_present_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +128,8 @@ def test_a_robot_may_be_in_a_file_of_the_present_folder(
     ("argv", "why"),
     [
         (["check", "nothing"], "no robot 'nothing'"),
+        (["check", "counting {"], "not JSON"),
+        (["check", "counting 3"], "not a JSON object"),
         (["spool", "/no/such/place"], "there is no spool"),
         (["run", SPEC, "--server", "tcp://192.0.2.1:5555"], "key"),
         (["run", SPEC, "--key", "a.key"], "go together"),
