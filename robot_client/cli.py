@@ -84,6 +84,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--episodes", type=int, help="end after so many episodes")
     add("--steps", type=int, help="end after so many control steps")
     add("--seed", type=int, help="of resets and of the policy's noise")
+    add("--act", choices=["actor", "planner"], help="by policy or by planning; as it is learned")
+    add("--plan", type=_options, default={}, metavar="JSON", help="plan settings to replace")
     add("--eval", action="store_true", help="act without exploring")
     add("--json", action="store_true", help="print an object per episode, and one at the end")
     add("--with-parent", action="store_true", help="stop when the starting process dies (Linux)")
@@ -114,6 +116,7 @@ def _speed(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from robot_client.act import BUDGET_SHARE, Act
     from robot_client.link import Link
     from robot_client.policy_cache import PolicyCache
     from robot_client.runtime import Runtime
@@ -123,7 +126,9 @@ def _run(args: argparse.Namespace) -> None:
     robot = _robot(args)
     cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
     spool = Spool((args.spool or _HOME / args.name / "spool").expanduser())
-    cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space)
+    clock = _clock(args.speed)
+    act = Act(args.act, args.plan, BUDGET_SHARE / robot.control_hz, clock)
+    cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space, act)
     link = Link(
         args.server,
         _hello(args.name, robot, spool),
@@ -139,7 +144,7 @@ def _run(args: argparse.Namespace) -> None:
         robot,
         spool,
         cache,
-        _clock(args.speed),
+        clock,
         link=link,
         explore=not args.eval,
         seed=args.seed,
