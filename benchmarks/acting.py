@@ -12,9 +12,11 @@ from agents.dreamer import Dreamer
 from benchmarks.agents import dreamer
 from benchmarks.machine import Payload, Row, load
 from benchmarks.workload import ACTIONS, SPACES
+from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import Manifest, read_safetensors
 from robot_client.clock import SystemClock
-from robot_client.policy import OnnxPolicy
+from robot_client.policy import OnnxGraphs
+from robot_client.ports import Policy
 from server.publisher import Publisher
 
 # p50 and p99 in milliseconds of the fastest peer, danijar/dreamerv3 jitted for the CPU
@@ -44,7 +46,8 @@ def _row(size: str, kind: str, strided: bool, steps: int) -> Row:
         export = perf_counter() - start
     graph, weights = blobs[manifest.graphs["policy"]], blobs[manifest.weights]
     start = perf_counter()
-    policy = OnnxPolicy(manifest, graph, read_safetensors(weights))
+    graphs = OnnxGraphs(manifest, {"policy": graph}, read_safetensors(weights))
+    policy = ActorPolicy(manifest, graphs, ACTIONS)
     build = perf_counter() - start
     wall, cpu = _steps(policy, kind, steps)
     p50, p99 = np.percentile(wall[WARMUP:], [50, 99])
@@ -73,7 +76,7 @@ def published(folder: Path, agent: Dreamer, kind: str) -> tuple[Manifest, dict[s
     return manifest, {blob.name: blob.read_bytes() for blob in (folder / "blobs").iterdir()}
 
 
-def _steps(policy: OnnxPolicy, kind: str, steps: int) -> tuple[np.ndarray, float]:
+def _steps(policy: Policy, kind: str, steps: int) -> tuple[np.ndarray, float]:
     """Milliseconds of each step, and the mean CPU milliseconds."""
     rng = np.random.default_rng(0)
     SPACES[kind].seed(0)

@@ -91,6 +91,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--episodes", type=int, help="end after so many episodes")
     add("--steps", type=int, help="end after so many control steps")
     add("--seed", type=int, help="of resets and of the policy's noise")
+    add("--act", choices=["actor", "planner"], help="by policy or by planning; as it is learned")
+    add("--plan", type=_options, default={}, metavar="JSON", help="plan settings to replace")
     add("--eval", action="store_true", help="act without exploring")
     add("--json", action="store_true", help="print an object per episode, and one at the end")
     add("--with-parent", action="store_true", help="stop when the starting process dies (Linux)")
@@ -122,6 +124,7 @@ def _speed(text: str) -> float:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from robot_client.act import BUDGET_SHARE, Act
     from robot_client.link import Link
     from robot_client.policy_cache import PolicyCache
     from robot_client.runtime import Runtime
@@ -132,7 +135,9 @@ def _run(args: argparse.Namespace) -> None:
     cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
     spool_folder = (args.spool or _HOME / args.name / "spool").expanduser()
     spool = Spool(spool_folder, task=robot.task.name)
-    cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space)
+    clock = _clock(args.speed)
+    act = Act(args.act, args.plan, BUDGET_SHARE / robot.control_hz, clock)
+    cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space, act)
     link = Link(
         args.server,
         _hello(args.name, robot, spool),
@@ -148,7 +153,7 @@ def _run(args: argparse.Namespace) -> None:
         robot,
         spool,
         cache,
-        _clock(args.speed),
+        clock,
         link=link,
         explore=not args.eval,
         seed=args.seed,

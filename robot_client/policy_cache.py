@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from robot_client.act import Act, CannotAct
 from robot_client.bundle import Manifest, read_safetensors, sha256
 from robot_client.durable import write_durably
 from robot_client.errors import BundleError
 from robot_client.messages import PolicyReport
-from robot_client.policy import OnnxPolicy
+from robot_client.policy import OnnxGraphs
+from robot_client.ports import Policy
 from robot_client.robot import as_action
 from robot_client.schema import NO_POLICY, ActionSpace, space_hash
 
@@ -42,6 +44,7 @@ class PolicyCache:
     Args:
         directory: made if need be.
         observation_space, action_space: the robot's; bundles for others are refused.
+        act: how to act with a bundle.
         keep: how many bundles stay on disk.
     """
 
@@ -50,15 +53,16 @@ class PolicyCache:
         directory: Path,
         observation_space: spaces.Dict,
         action_space: ActionSpace,
+        act: Act | None = None,
         keep: int = _KEEP,
     ) -> None:
         assert keep >= 1, keep
         self._blobs, self._bundles = directory / "blobs", directory / "bundles"
         self._spaces = observation_space, action_space
-        self._keep = keep
+        self._act, self._keep = act or Act(), keep
         self._files = threading.Lock()  # guards the folders; never held while building
         self._wanted: frozenset[str] = frozenset()  # blobs of the offer under way: not to be pruned
-        self._ready: queue.SimpleQueue[OnnxPolicy] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Policy] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[PolicyReport] = queue.SimpleQueue()
         self._built: int | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -130,7 +134,7 @@ class PolicyCache:
                 _write(self._bundles / f"{self._next_number():08d}.json", text.encode())
         self._wake.set()
 
-    def take(self) -> OnnxPolicy | None:
+    def take(self) -> Policy | None:
         """The newest policy built since the last call, if any. Never waits."""
         newest = None
         while True:
@@ -153,6 +157,9 @@ class PolicyCache:
             number, manifest = known[-1]
             try:
                 self._ready.put(self._build(manifest))
+            except CannotAct as error:  # another run may: the bundle stays
+                self._refuse(manifest, str(error))
+                self._built = number
             except BundleError as error:
                 self._put_away(number, manifest, error)
             else:
@@ -169,11 +176,12 @@ class PolicyCache:
                 except OSError as error:  # a full or failing disk: what is built still acts
                     self._reports.put(PolicyReport("", NO_POLICY, f"policy cache: {error}"))
 
-    def _build(self, manifest: Manifest) -> OnnxPolicy:
-        if "policy" not in manifest.graphs:
-            raise BundleError(f"expected a graph named policy, got {sorted(manifest.graphs)}")
+    def _build(self, manifest: Manifest) -> Policy:
+        names = self._act.graphs(manifest)  # no others are loaded
         tensors = read_safetensors(self._read(manifest.weights))
-        policy = OnnxPolicy(manifest, self._read(manifest.graphs["policy"]), tensors)
+        read = {name: self._read(manifest.graphs[name]) for name in names}
+        graphs = OnnxGraphs(manifest, read, tensors)
+        policy = self._act.policy(manifest, graphs, self._spaces[1])
         _rehearse(policy, *self._spaces)
         return policy
 
@@ -232,9 +240,7 @@ class PolicyCache:
         return self._blobs / digest
 
 
-def _rehearse(
-    policy: OnnxPolicy, observation_space: spaces.Dict, action_space: ActionSpace
-) -> None:
+def _rehearse(policy: Policy, observation_space: spaces.Dict, action_space: ActionSpace) -> None:
     """One step on blank observations, so that whatever does not fit shows before the swap."""
     obs: dict[str, Any] = {k: _blank(s) for k, s in observation_space.spaces.items()}
     action, carry, _ = policy.step(policy.init(), obs, True, np.random.default_rng(0), False)

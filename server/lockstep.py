@@ -27,10 +27,11 @@ import numpy as np
 import torch
 
 from agents.registry import agent_class
+from robot_client.act import Act
 from robot_client.clock import FreeRunningClock, SystemClock
 from robot_client.errors import DreamfleetError
 from robot_client.ports import Episode, Recorder, Summary
-from robot_client.robot import Robot, as_action
+from robot_client.robot import Robot
 from robot_client.robots import fit, make_robot
 from robot_client.runtime import Runtime
 from robot_client.schema import REWARD, Chunk, space_to_json
@@ -39,7 +40,7 @@ from server.errors import Conflict, Invalid
 from server.job import Job
 from server.recording import Forget, Recording
 from server.replay.store import ReplayStore
-from server.torch_policy import OnePolicy, TorchPolicy, live_manifest
+from server.torch_policy import OnePolicy, TorchGraphs, live_manifest
 from server.training import (
     ROW_ID,
     MeanMetrics,
@@ -62,9 +63,16 @@ class Lockstep:
         job: agent, config, train ratio, seed; its spaces are the robots'.
         robots: by name, none connected yet, all of the same spaces; they take turns by episodes.
         directory: for the replay and `metrics.jsonl`; Conflict if it holds those of another run.
+        act: by the agent's policy or by planning; None takes the agent's choice.
     """
 
-    def __init__(self, job: Job, robots: Mapping[str, Robot], directory: Path) -> None:
+    def __init__(
+        self,
+        job: Job,
+        robots: Mapping[str, Robot],
+        directory: Path,
+        act: Act | None = None,
+    ) -> None:
         if (directory / "replay").exists():
             raise Conflict(f"{directory} holds another run: choose an empty folder")
         torch.set_num_threads(job.threads)
@@ -72,7 +80,7 @@ class Lockstep:
         # On a GPU, some steps of image networks have no deterministic form: torch then warns.
         on_cpu = pick_device(job.device).type == "cpu"
         torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
-        self._job, self._robots = job, dict(robots)
+        self._job, self._robots, self._act = job, dict(robots), act or Act()
         self._agent = make_agent(job)
         self._store = ReplayStore(directory / "replay")
         self._view = make_view(self._store, self._agent, job.capacity)
@@ -130,8 +138,8 @@ class Lockstep:
         robot = self._robots[name]
         acting = self._agent.acting()
         manifest = live_manifest(acting, self._job.id, self._job.agent)
-        blank = as_action(robot.action_space, np.zeros(robot.action_space.shape or ()))
-        policy = TorchPolicy(acting, manifest, blank, self._agent.device)
+        graphs = TorchGraphs(acting, self._agent.device)
+        policy = self._act.policy(manifest, graphs, robot.action_space)
         # Training takes its time between two steps: the watchdog must not take that for silence.
         runtime = Runtime(
             robot,
@@ -199,6 +207,7 @@ def run(
     options: Mapping[str, Any] | None = None,
     directory: Path | None = None,
     eval_episodes: int = 10,
+    act: Act | None = None,
     **job: Any,
 ) -> dict[str, Any]:
     """Train an agent on a robot, or several, and evaluate it. Returns a summary.
@@ -215,6 +224,7 @@ def run(
         options: of each robot, beside those in its name.
         directory: for metrics and replay; None takes a temporary one.
         eval_episodes: played at the end without exploration.
+        act: how to act; None takes the agent's choice.
         job: further fields of `server.job.Job`, such as train_ratio.
     """
     specs = list(robots) or [robot_name]
@@ -234,7 +244,7 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         clock = SystemClock()
         start = clock.monotonic()
-        lockstep = Lockstep(full, fleet, folder)
+        lockstep = Lockstep(full, fleet, folder, act)
         try:
             lockstep.train(steps)
             trained = clock.monotonic()
@@ -302,6 +312,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--train-ratio", type=float, default=96.0, help="replayed rows per row")
     parser.add_argument("--min-rows", type=int, default=300, help="rows before the first update")
     parser.add_argument("--eval-episodes", type=int, default=10)
+    parser.add_argument("--act", choices=["actor", "planner"], help="the agent's choice if none")
+    parser.add_argument("--plan", type=json.loads, default={}, help="plan settings, as JSON")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="folder for metrics.jsonl and the replay")
@@ -315,6 +327,7 @@ def main(arguments: list[str]) -> int:
         options=got.options,
         directory=got.out,
         eval_episodes=got.eval_episodes,
+        act=Act(got.act, got.plan),
         train_ratio=got.train_ratio,
         min_rows=got.min_rows,
         device=got.device,

@@ -35,7 +35,7 @@ SPACES = {
 }
 DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
 SMALL: dict[str, dict[str, Any]] = {
-    **{name: DREAMER for name in ("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2")},
+    **dict.fromkeys(("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2"), DREAMER),
     "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},
 }

@@ -14,9 +14,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import Manifest, NoiseSpec, Signature, TensorSpec, sha256
-from robot_client.policy import OnnxPolicy
-from robot_client.schema import space_hash
+from robot_client.policy import OnnxGraphs
+from robot_client.schema import ActionSpace, space_hash
 
 OBSERVED = spaces.Dict({"vector": spaces.Box(-10.0, 10.0, (3,), np.float32)})
 ACTIONS = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -97,13 +98,12 @@ class Bundle:
     manifest: Manifest
     blobs: dict[str, bytes]
 
-    def policy(self) -> OnnxPolicy:
+    def policy(self, actions: ActionSpace = ACTIONS) -> ActorPolicy:
         from robot_client.bundle import read_safetensors
 
-        graph_bytes = self.blobs[self.manifest.graphs["policy"]]
-        return OnnxPolicy(
-            self.manifest, graph_bytes, read_safetensors(self.blobs[self.manifest.weights])
-        )
+        graphs = {"policy": self.blobs[self.manifest.graphs["policy"]]}
+        tensors = read_safetensors(self.blobs[self.manifest.weights])
+        return ActorPolicy(self.manifest, OnnxGraphs(self.manifest, graphs, tensors), actions)
 
 
 def bundle(

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import NoiseSpec, Signature, TensorSpec
 from robot_client.errors import BundleError
 from robot_client.onnx_file import initializers
-from robot_client.policy import OnnxPolicy
+from robot_client.policy import OnnxGraphs
 from robot_client.policy_cache import PolicyCache
-from robot_client.ports import Carry
+from robot_client.ports import Carry, Policy
 from robot_client.schema import Source
 from tests.unit.policies import ACTIONS, OBSERVED, Bundle, bundle, graph, weights
 
@@ -23,7 +24,7 @@ def see(*values: float) -> dict[str, np.ndarray]:
 
 
 def cache(directory: Path, keep: int = 3) -> PolicyCache:
-    return PolicyCache(directory, OBSERVED, ACTIONS, keep)
+    return PolicyCache(directory, OBSERVED, ACTIONS, keep=keep)
 
 
 def deliver(to: PolicyCache, sent: Bundle) -> None:
@@ -33,7 +34,7 @@ def deliver(to: PolicyCache, sent: Bundle) -> None:
     to.build_newest()
 
 
-def act(policy: OnnxPolicy) -> np.ndarray:
+def act(policy: Policy) -> np.ndarray:
     return policy.step(policy.init(), see(1, 1, 1), True, np.random.default_rng(0), False)[0]
 
 
@@ -51,7 +52,7 @@ def test_initialisers_are_read_as_onnx_writes_them() -> None:
 @pytest.mark.parametrize("cut", [1, 10, 100, 300])
 def test_a_cut_graph_is_a_bundle_error(cut: int) -> None:
     with pytest.raises(BundleError, match="graph"):
-        OnnxPolicy(bundle().manifest, graph()[:-cut], weights())
+        OnnxGraphs(bundle().manifest, {"policy": graph()[:-cut]}, weights())
 
 
 @pytest.mark.parametrize("external", [False, True])
@@ -256,7 +257,7 @@ def test_a_policy_with_another_action_is_refused_before_the_swap(tmp_path: Path)
     store = cache(tmp_path)
     deliver(store, lying)
     assert store.take() is None
-    assert "the policy's action is float32 (1,)" in store.reports()[0].error
+    assert "in_prev_action" in store.reports()[0].error
 
 
 def test_a_blob_damaged_on_disk_is_fetched_again(tmp_path: Path) -> None:
@@ -325,7 +326,8 @@ def test_discrete_actions_leave_as_int64() -> None:
         "probe/policy/out_action": np.array([2]),
     }
     manifest = replace(bundle().manifest, signature=Signature())
-    policy = OnnxPolicy(manifest, model.SerializeToString(), tensors)
+    graphs = OnnxGraphs(manifest, {"policy": model.SerializeToString()}, tensors)
+    policy = ActorPolicy(manifest, graphs, spaces.Discrete(3))
     action, carry, _ = policy.step(
         policy.init(), see(0, 5, 1), True, np.random.default_rng(0), True
     )

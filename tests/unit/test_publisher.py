@@ -9,9 +9,10 @@ import torch
 from gymnasium import spaces
 
 from agents.random import Random, RandomConfig
+from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import Manifest, read_safetensors, sha256
 from robot_client.clock import Clock, ManualClock, SystemClock
-from robot_client.policy import OnnxPolicy
+from robot_client.policy import OnnxGraphs
 from server.publisher import Publisher
 
 OBSERVATION = spaces.Dict({"vector": spaces.Box(-1, 1, (2,), np.float32)})
@@ -34,9 +35,9 @@ def test_a_version_is_one_that_the_robot_runs(tmp_path: Path) -> None:
     assert (manifest.version, manifest.updates, manifest.agent) == (0, 5, "random")
     blobs = {d: (tmp_path / "blobs" / d).read_bytes() for d in manifest.sizes}
     assert all(sha256(b) == d and len(b) == manifest.sizes[d] for d, b in blobs.items())
-    policy = OnnxPolicy(
-        manifest, blobs[manifest.graphs["policy"]], read_safetensors(blobs[manifest.weights])
-    )
+    graphs = {"policy": blobs[manifest.graphs["policy"]]}
+    tensors = read_safetensors(blobs[manifest.weights])
+    policy = ActorPolicy(manifest, OnnxGraphs(manifest, graphs, tensors), ACTION)
     rng = np.random.default_rng(0)
     obs = {"vector": np.zeros(2, np.float32)}
     actions = np.array(
