@@ -53,7 +53,9 @@ class Budget:
         if self._deadline is None or not steps:
             return
         pace = (self._now() - began) / (rows * steps)
-        self.pace = pace if pace >= self.pace else 0.5 * (self.pace + pace)
+        if self.pace:  # a moment in which the machine did something else must not count for much
+            pace = min(max(pace, 0.5 * (self.pace + pace)), 2 * self.pace)
+        self.pace = pace
         self._measured = True
 
     def next_pace(self) -> float:

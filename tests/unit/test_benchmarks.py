@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents.agent import Sequences
-from benchmarks import acting, learner, machine, plots, run
+from benchmarks import acting, learner, machine, planning, plots, run
 from server.job import Job
 from server.training import make_limiter
 
@@ -56,6 +56,15 @@ def test_acting_says_what_a_step_costs():
     row = acting.measure(quick=True)["rows"][0]
     assert 0 < row["p50_ms"] <= row["p99_ms"]
     assert row["weights_kb"] > 4 * 50  # over 50,000 parameters of four bytes
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_planning_has_rows_for_every_method_with_and_without_budget(monkeypatch):
+    monkeypatch.setattr(planning, "BUDGET_S", 0.002)
+    found = planning.tables({"small": planning.recurrent(8)}, planning.VECTORS, quick=True)
+    assert [r["method"] for r in found["rows"]] == ["actor", *planning.METHODS]
+    assert [r["method"] for r in found["deadline"]] == [*planning.METHODS]
+    assert all(0 < r["planned_share"] < 1 for r in found["deadline"])
 
 
 def test_learner_times_updates():

@@ -19,7 +19,7 @@ from robot_client.policy_cache import PolicyCache
 from robot_client.robots import make_robot
 from robot_client.schema import Source
 from robot_client.spool import Spool
-from tests.unit.policies import bundle, graph, weights
+from tests.unit.policies import ACTIONS, bundle, graph, weights
 from tests.unit.test_runtime import Arm
 
 CLOSED = "tcp://127.0.0.1:9"  # nobody answers there
@@ -77,6 +77,26 @@ def test_it_acts_from_its_cache_with_no_server(
     assert chunk.columns["source"].tolist() == [Source.POLICY] * 6
     np.testing.assert_allclose(chunk.columns["action"][0], [0.3, 0.3], rtol=1e-6)
     spool.close()
+
+
+def test_a_policy_that_cannot_plan_is_not_run_as_a_planner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_cache(tmp_path / "cache", make_robot(SPEC))
+    built: list[PolicyCache] = []
+    original = PolicyCache.build_newest
+
+    def build(cache: PolicyCache) -> None:
+        original(cache)
+        built.append(cache)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(PolicyCache, "build_newest", build)
+    assert main(arguments(tmp_path, "--act", "planner", "--plan", '{"horizon": 5}')) == 0
+    assert built[0].take() is None
+    later = PolicyCache(tmp_path / "cache", make_robot(SPEC).observation_space, ACTIONS)
+    original(later)
+    assert later.take() is not None
 
 
 def test_spool_without_a_folder_lists_every_robot_of_this_machine(
@@ -151,7 +171,13 @@ def test_an_error_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["run", SPEC, "--speed", "0"], ["check", "x", "--options", "3"]]
+    "argv",
+    [
+        [],
+        ["run", SPEC, "--speed", "0"],
+        ["check", "x", "--options", "3"],
+        ["run", SPEC, "--act", "x"],
+    ],
 )
 def test_a_wrong_argument_is_a_usage_error(
     argv: list[str], capsys: pytest.CaptureFixture[str]
