@@ -7,6 +7,7 @@ dynamics. The paper has no Discrete actions; here they learn by REINFORCE.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -33,9 +34,11 @@ class DreamerV1Config(WorldConfig):
             "size": "tiny",
             "batch_size": 8,
             "batch_length": 32,
+            "free_nats": 0.3,
+            "vector_scale": 30.0,
             "learning_rate": 1e-3,
             "actor_learning_rate": 3e-4,
-            "value_learning_rate": 3e-4,
+            "value_learning_rate": 1e-3,
             "discount": 0.98,
         }
     }
@@ -46,6 +49,9 @@ class DreamerV1Config(WorldConfig):
     horizon: int = Field(15, ge=1, description="Imagined steps.")
     discount: float = Field(0.99, gt=0, lt=1, description="Per step.")
     return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
+    vector_scale: float = Field(
+        1.0, ge=0, description="Weight of predicting vectors; the paper has pixels only."
+    )
     free_nats: float = Field(3.0, ge=0, description="Mean divergence that costs nothing.")
     continue_scale: float = Field(
         0.0, ge=0, description="Weight of predicting the end; 0: it is not predicted. Code: 10."
@@ -68,7 +74,7 @@ class DreamerV1(WorldAgent):
         config = self.config
         model = ModelSpec(
             V1_SIZES[config.size],
-            DREAMER_V1,
+            replace(DREAMER_V1, vector_scale=config.vector_scale),
             Core("gru", "gaussian", style=ELU, prior_layers=1),
             lambda: FreeNatsOfMean(config.free_nats),
             reward="normal",

@@ -7,6 +7,7 @@ REINFORCE, Box actions through the dynamics.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -34,6 +35,8 @@ class DreamerV2Config(WorldConfig):
             "size": "tiny",
             "batch_size": 8,
             "batch_length": 32,
+            "free_nats": 0.3,
+            "vector_scale": 30.0,
             "learning_rate": 6e-4,
             "actor_learning_rate": 3e-4,
             "value_learning_rate": 3e-4,
@@ -63,6 +66,9 @@ class DreamerV2Config(WorldConfig):
     return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
     kl_scale: float = Field(1.0, ge=0, description="Weight of the divergence.")
     kl_balance: float = Field(0.8, ge=0, le=1, description="Share that teaches the prior.")
+    vector_scale: float = Field(
+        1.0, ge=0, description="Weight of predicting vectors; the paper has pixels only."
+    )
     free_nats: float = Field(1.0, ge=0, description="Mean divergence that costs nothing.")
     continue_scale: float = Field(
         0.0, ge=0, description="Weight of predicting the end; 0: it is not predicted."
@@ -87,7 +93,7 @@ class DreamerV2(WorldAgent):
         config = self.config
         model = ModelSpec(
             V2_SIZES[config.size],
-            DREAMER_V2,
+            replace(DREAMER_V2, vector_scale=config.vector_scale),
             Core("ln-gru", style=ELU, prior_layers=1, unimix=0.0),
             lambda: BalancedKL(config.kl_scale, config.kl_balance, config.free_nats),
             reward="normal",

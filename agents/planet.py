@@ -9,6 +9,7 @@ the tasks apart by what it sees.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -23,6 +24,9 @@ from agents.world.rssm import Core
 from agents.world.sizes import PLANET_SIZES
 from robot_client.bundle import PlanSettings
 
+# A processor has no time to search from scratch at every step.
+LAPTOP_PLAN = PlanSettings(horizon=15, candidates=200, iterations=3, elites=20, warm_start=True)
+
 
 class PlanetConfig(WorldConfig):
     """Defaults are the paper's. It gives the plan's rewards no discount and no value beyond."""
@@ -32,7 +36,10 @@ class PlanetConfig(WorldConfig):
             "size": "tiny",
             "batch_size": 16,
             "batch_length": 16,
-            "plan": PlanSettings(candidates=128, iterations=4, elites=12),
+            "free_nats": 0.3,
+            "vector_scale": 30.0,
+            "reward_scale": 30.0,
+            "plan": LAPTOP_PLAN,
         }
     }
 
@@ -40,6 +47,9 @@ class PlanetConfig(WorldConfig):
     batch_size: int = Field(50, ge=1, description="Windows per update.")
     batch_length: int = Field(50, ge=2, description="Rows per window.")
     free_nats: float = Field(3.0, ge=0, description="Divergence that costs nothing, per step.")
+    vector_scale: float = Field(
+        1.0, ge=0, description="Weight of predicting vectors; the paper has pixels only."
+    )
     reward_scale: float = Field(10.0, ge=0, description="Weight of predicting the reward.")
     learning_rate: float = Field(1e-3, gt=0, description="Of all networks.")
     clip: float = Field(1000.0, gt=0, description="Largest norm of the gradient.")
@@ -57,7 +67,7 @@ class Planet(WorldAgent):
         config = self.config
         model = ModelSpec(
             PLANET_SIZES[config.size],
-            PLANET,
+            replace(PLANET, vector_scale=config.vector_scale),
             Core("gru", "gaussian", style=RELU, prior_layers=1),
             lambda: FreeNatsPerStep(config.free_nats),
             reward="normal",

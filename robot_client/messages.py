@@ -56,11 +56,16 @@ class Upload:
     columns: Columns = field(default_factory=dict)
 
 
+UNKNOWN = -1.0  # of a number that cannot be negative
+
+
 @dataclass(frozen=True)
 class Heartbeat:
     """Sent by the control process every `heartbeat_s`: proof that the loop itself is alive.
 
-    `safety` is the rung of the ladder: fresh, cached, hold, stop or estop.
+    `safety` is the rung of the ladder: fresh, cached, hold, stop or estop. `surprise` is how far
+    the last observation was from what the policy's model expected, in nats; UNKNOWN where no
+    policy says.
     """
 
     tick: int
@@ -71,6 +76,7 @@ class Heartbeat:
     loop_hz: float
     missed_ticks: int
     episode: int
+    surprise: float
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_client.bundle import Manifest
-from robot_client.messages import CommandDone, Event, PolicyReport
+from robot_client.messages import UNKNOWN, CommandDone, Event, PolicyReport
 from robot_client.robot import Action
 from robot_client.schema import Columns, Source
 
@@ -65,6 +65,12 @@ class Choice:
     source: Source
     version: int
     extras: Arrays
+
+
+def surprise(extras: Arrays) -> float:
+    """How far the observation was from what the policy's model expected, in nats; see
+    `messages.Heartbeat`."""
+    return float(extras.get("surprise", UNKNOWN))
 
 
 class Recorder(Protocol):

@@ -18,7 +18,7 @@ from robot_client.clock import Clock, SystemClock
 from robot_client.commands import Operator
 from robot_client.errors import BundleError, RobotError, SafetyStop, SpoolFull
 from robot_client.guard import GuardedRobot
-from robot_client.messages import Command, Event, Heartbeat, PolicyReport
+from robot_client.messages import UNKNOWN, Command, Event, Heartbeat, PolicyReport
 from robot_client.pacing import Latencies, Pacer
 from robot_client.ports import (
     Carry,
@@ -29,6 +29,7 @@ from robot_client.ports import (
     Recorder,
     ServerLink,
     Summary,
+    surprise,
 )
 from robot_client.ports import Episode as Episode
 from robot_client.robot import Reading, Robot, as_action
@@ -126,8 +127,7 @@ class Runtime:
         self._lost = threading.Event()  # set by the watchdog
         self._reset_s, self._idle_s = reset_s, idle_s
         self._max_episodes, self._max_steps = max_episodes, max_steps
-        self._halted = halted or threading.Event()
-        self._on_episode = on_episode
+        self._halted, self._on_episode = halted or threading.Event(), on_episode
         self._filter, self._pacer = SafetyFilter.for_robot(robot), Pacer(clock, robot.control_hz)
         self._latencies = Latencies()
         self._space, self._episode_steps = robot.action_space, robot.task.episode_steps
@@ -140,10 +140,9 @@ class Runtime:
         self._refusals = self._failures = 0
         self._owed: tuple[int, Columns] | None = None  # last row that found the spool full
         self._verdict = self._age_verdict = Verdict(Rung.STOP, "starting")
-        self._observation_age = 0.0
+        self._observation_age, self._surprise = 0.0, UNKNOWN
         self._tick = self._episodes = self._steps = self._rows = self._swaps = 0
-        self._number = self._t = 0
-        self._return = 0.0
+        self._number, self._t, self._return = 0, 0, 0.0
 
     def run(self) -> Summary:
         """Act until halted or a limit is reached.
@@ -176,6 +175,7 @@ class Runtime:
             loop_hz=self._pacer.hz,
             missed_ticks=self._pacer.missed,
             episode=self._number,
+            surprise=self._surprise,
         )
 
     def summary(self) -> Summary:
@@ -356,7 +356,7 @@ class Runtime:
         executed = self._robot.apply(safe)
         self._filter.executed(executed)
         self._carry = carry.executed(executed)
-        self._refusals = 0
+        self._refusals, self._surprise = 0, surprise(extras)
         requested = as_action(self._space, requested)
         return Choice(executed, requested, policy.source, policy.manifest.version, extras)
 

@@ -30,6 +30,7 @@ class Coding:
         middle: what is taken from pixels of 0..1 when they enter.
         bits: of a pixel; what is finer is neither seen nor to be predicted.
         spread: a dense layer stands before the first transposed convolution ("valid" only).
+        vector_scale: weight of the errors of vectors.
         outscale: of the start of the predictions of vectors and discrete keys.
     """
 
@@ -42,6 +43,7 @@ class Coding:
     middle: float = 0.5
     bits: int = 8
     spread: bool = True
+    vector_scale: float = 1.0
     outscale: float = 1.0
 
     def pixels(self, image: torch.Tensor) -> torch.Tensor:

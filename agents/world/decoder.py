@@ -63,7 +63,7 @@ class Decoder(nn.Module):
             error = image_mse(pred, self.coding.pixels(target))
         else:
             numbers = self.coding.numbers(self.layout.flat(key, target))
-            error = (widen(pred) - numbers.detach()).square().sum(-1)
+            error = (widen(pred) - numbers.detach()).square().sum(-1) * self.coding.vector_scale
         return error / 2 if self.coding.halved else error
 
 

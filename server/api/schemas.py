@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from server.experiments import Verb
 
@@ -107,6 +107,11 @@ class RobotView(View):
     loop_hz: float | None = None
     missed_ticks: int | None = None
     episode: int | None = None
+    surprise: float | None = Field(
+        default=None,
+        description="Nats by which the last observation differed from what the robot's model"
+        " expected; below 0 where its policy does not say.",
+    )
     has_camera: bool = False
 
 

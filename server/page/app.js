@@ -183,6 +183,7 @@ function showRobot(robot) {
     ["episode", number(robot.episode)],
     ["waiting to upload", `${number(robot.backlog_rows)} rows`],
     ["late ticks", number(robot.missed_ticks)],
+    ["surprise", (robot.surprise ?? -1) < 0 ? "–" : `${number(robot.surprise)} nats`],
     ["task", robot.task.name ?? "–"],
   ]);
   return card;

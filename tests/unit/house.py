@@ -91,7 +91,7 @@ class House:
     def join(self, robot="ball-1", observation=OBSERVATION, **changes):
         hello = hello_of(robot, observation, **changes)
         experiment = self.experiments.admit(robot, hello)
-        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4)
+        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5)
         self.fleet.connected[robot] = SessionInfo(robot, experiment, beat, True, 0.1, 0, {})
         return experiment
 

@@ -49,7 +49,7 @@ EXAMPLES: list[Message] = [
     Hello("ball", "e1", {"type": "dict", "spaces": {"pos": BOX}}, {"type": "discrete", "n": 3},
           2.0, {"name": "roll", "episode_steps": None}, 5, 9, -1, "0.1.0"),
     Upload("e1", 3, 5, "roll", COLUMNS),
-    Heartbeat(12, 4, "fresh", "", 3, 19.5, 0, 3),
+    Heartbeat(12, 4, "fresh", "", 3, 19.5, 0, 3, 0.75),
     BlobRequest(DIGEST, 262144, 4096),
     PolicyReport("x1", 4, "probe differs"),
     Event("safety_stop", "vers la gauche: é"),
@@ -87,10 +87,10 @@ GOLDEN: dict[str, list[str]] = {
         "000000000000d03f0000000065cdcd41",
     ],
     "Heartbeat": [
-        "84a17602a46b696e64a9486561727462656174a4626f647988a47469636b0cae706f6c6963795f766572"
+        "84a17602a46b696e64a9486561727462656174a4626f647989a47469636b0cae706f6c6963795f766572"
         "73696f6e04a6736166657479a56672657368a6726561736f6ea0ac6261636b6c6f675f726f777303a76c"
-        "6f6f705f687acb4033800000000000ac6d69737365645f7469636b7300a7657069736f646503a6617272"
-        "61797390",
+        "6f6f705f687acb4033800000000000ac6d69737365645f7469636b7300a7657069736f646503a8737572"
+        "7072697365cb3fe8000000000000a661727261797390",
     ],
     "BlobRequest": [
         "84a17602a46b696e64ab426c6f6252657175657374a4626f647983a6736861323536d940616261626162"
