@@ -7,10 +7,12 @@ A result goes to benchmarks/results/learning_<task>_<agent>.json, its curve besi
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks import machine, plots
 from server.lockstep import preset, run
 
 AGENTS = ("dreamer", "daydreamer", "dreamer-v1", "planet")
