@@ -7,6 +7,7 @@ from torch import nn
 
 from agents.blocks.nets import BlockDense
 from agents.blocks.scalars import widen
+from agents.world.rssm import bounded
 
 
 class Ensemble(nn.Module):
@@ -37,7 +38,7 @@ class Ensemble(nn.Module):
 
     def forward(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(..., F), encoded (..., A) -> (..., members, targets)."""
-        x = torch.cat([feat, action], -1)
+        x = torch.cat([feat, bounded(action)], -1)
         x = x.unsqueeze(-2).expand(*x.shape[:-1], self.members, x.shape[-1]).flatten(-2)
         out: torch.Tensor = widen(self.layers(x))
         return out.reshape(*out.shape[:-1], self.members, -1)
