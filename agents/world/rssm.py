@@ -183,7 +183,7 @@ class RSSM(nn.Module):
 
 
 def bounded(action: torch.Tensor) -> torch.Tensor:
-    """(..., A) -> (..., A). Numbers beyond 1 count as 1: a sampled action is not clipped, the robot's is."""
+    """Actions (..., A) with numbers beyond 1 as 1: a sampled one is not clipped, the robot's is."""
     return action / action.abs().clamp(min=1).detach()
 
 
