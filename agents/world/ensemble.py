@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -28,12 +30,14 @@ class Ensemble(nn.Module):
     def __init__(self, feat: int, actions: int, units: int, targets: int, members: int) -> None:
         super().__init__()
         self.members = members
+        # A member's fan-in is its own inputs, not those of all: else all would start near 0, alike.
+        start = math.sqrt(members)
         self.layers = nn.Sequential(
-            BlockDense(members * (feat + actions), members * units, members),
+            BlockDense(members * (feat + actions), members * units, members, outscale=start),
             nn.SiLU(),
-            BlockDense(members * units, members * units, members),
+            BlockDense(members * units, members * units, members, outscale=start),
             nn.SiLU(),
-            BlockDense(members * units, members * targets, members),
+            BlockDense(members * units, members * targets, members, outscale=start),
         )
 
     def forward(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
