@@ -21,7 +21,13 @@ ACTORS = ("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2")
 WORLDS = (*ACTORS, "planet")
 
 
-def make(name: str, action: Any = BOX, space: spaces.Dict = VECTOR, **config: Any) -> WorldAgent:
+def make(
+    name: str,
+    action: Any = BOX,
+    space: spaces.Dict = VECTOR,
+    device: str = "cpu",
+    **config: Any,
+) -> WorldAgent:
     """The agent `name`, tiny, always with the same seed."""
     small = {"size": "tiny", "batch_size": 2, "batch_length": 6} | config
     if name in ACTORS:
@@ -30,7 +36,7 @@ def make(name: str, action: Any = BOX, space: spaces.Dict = VECTOR, **config: An
         small = {"warmup": 1} | small
     torch.manual_seed(0)
     cls = agent_class(name)
-    agent = cls(space, action, cls.config_type.model_validate(small), torch.device("cpu"))
+    agent = cls(space, action, cls.config_type.model_validate(small), torch.device(device))
     assert isinstance(agent, WorldAgent)
     return agent
 
