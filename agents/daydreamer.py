@@ -114,9 +114,10 @@ class DayDreamer(WorldAgent):
             "model": config.learning_rate,
             "policy": config.actor_learning_rate,
             "value": config.value_learning_rate,
+            "ensemble": config.learning_rate,
         }
         decay = config.weight_decay
         return {
-            k: Adam(parts[k], rate, config.clip, eps=1e-6, weight_decay=decay)
-            for k, rate in rates.items()
+            k: Adam(p, rates[k], config.clip, eps=1e-6, weight_decay=decay)
+            for k, p in parts.items()
         }

@@ -110,5 +110,6 @@ class DreamerV1(WorldAgent):
             "model": config.learning_rate,
             "policy": config.actor_learning_rate,
             "value": config.value_learning_rate,
+            "ensemble": config.learning_rate,
         }
-        return {k: Adam(parts[k], rate, config.clip, eps=1e-7) for k, rate in rates.items()}
+        return {k: Adam(p, rates[k], config.clip, eps=1e-7) for k, p in parts.items()}

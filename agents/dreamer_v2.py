@@ -77,7 +77,7 @@ class DreamerV2Config(WorldConfig):
     learning_rate: float = Field(3e-4, gt=0, description="Of the world model.")
     actor_learning_rate: float = Field(8e-5, gt=0, description="Of the actor.")
     value_learning_rate: float = Field(8e-5, gt=0, description="Of the critic.")
-    weight_decay: float = Field(1e-6, ge=0, description="Of kernels, per update and rate.")
+    weight_decay: float = Field(1e-6, ge=0, description="Of kernels, per update.")
     clip: float = Field(100.0, gt=0, description="Largest norm of each gradient.")
     slow_every: int = Field(100, ge=1, description="Updates between copies of the critic.")
 
@@ -132,9 +132,10 @@ class DreamerV2(WorldAgent):
             "model": config.learning_rate,
             "policy": config.actor_learning_rate,
             "value": config.value_learning_rate,
+            "ensemble": config.learning_rate,
         }
-        decay = config.weight_decay
+        # The published code takes off the same share whatever the rate.
         return {
-            k: Adam(parts[k], rate, config.clip, eps=1e-5, weight_decay=decay)
-            for k, rate in rates.items()
+            k: Adam(p, rates[k], config.clip, eps=1e-5, weight_decay=config.weight_decay / rates[k])
+            for k, p in parts.items()
         }

@@ -84,4 +84,5 @@ class Planet(WorldAgent):
 
     def _optimizers_of(self, parts: Parts) -> dict[str, Adam]:
         config = self.config
-        return {"model": Adam(parts["model"], config.learning_rate, config.clip, eps=1e-4)}
+        rate, clip = config.learning_rate, config.clip
+        return {k: Adam(p, rate, clip, eps=1e-4) for k, p in parts.items()}

@@ -33,6 +33,10 @@ class Captured:
 
     def __call__(self, batch: Tensors) -> Learned:
         """One update; what it yields stays as it is."""
+        with torch.cuda.device(self._generator.device):  # streams are the current device's
+            return self._run(batch)
+
+    def _run(self, batch: Tensors) -> Learned:
         if self._left:
             self._left -= 1
             return self._warm(batch)
@@ -58,7 +62,9 @@ class Captured:
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
-        with torch.cuda.graph(graph):  # records only: nothing is updated yet
+        # Records only: nothing is updated yet. Other threads go on fetching batches meanwhile, and
+        # what they ask of the device must not break the capture.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._learned = self._update(self._batch)
         self._graph = graph
 

@@ -110,13 +110,19 @@ class MeanStdNormaliser(RunningStatistics):
 class NoNormaliser(nn.Module):
     """Leaves advantages as they are (the first and the second Dreamer)."""
 
+    one: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("one", torch.ones(()), persistent=False)
+
     def forward(self, advantage: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
         """(N, H) both -> (N, H)."""
         return advantage
 
     def scale(self) -> torch.Tensor:
         """() one."""
-        return torch.ones(())
+        return self.one
 
 
 def slow_copy(module: M) -> M:

@@ -86,7 +86,8 @@ class Recipe:
     Args:
         model: its world model.
         behaviour: its actor and critic; None for an agent that only plans.
-        optimizers: by name, from the parameters of the parts model, policy and value.
+        optimizers: by name, from the parameters of the parts that there are of model, policy, value
+            and ensemble. (Apart: a gradient of the ensemble must not use up the model's clipping.)
         plan: how a robot plans with the model, unless told otherwise.
         act_noise: deviation of the noise added to the policy's actions to explore.
     """
@@ -256,11 +257,13 @@ class WorldAgent(Agent):
         return kept | {f"optimizer.{name}": o for name, o in self._optimizers.items()}
 
     def _parts(self) -> Parts:
-        parts = {"model": [*self.world.parameters()]}
+        ensemble = [*self.world.ensemble.parameters()] if self.world.ensemble else []
+        watching = {id(p) for p in ensemble}
+        parts = {"model": [p for p in self.world.parameters() if id(p) not in watching]}
         if self.behaviour is not None:
             parts["policy"] = [*self.behaviour.policy.parameters()]
             parts["value"] = [*self.behaviour.value.parameters()]
-        return parts
+        return parts | ({"ensemble": ensemble} if ensemble else {})
 
     def _sample(self, kind: str, *shape: int) -> torch.Tensor:
         if kind == "normal":

@@ -134,10 +134,6 @@ class Behaviour(nn.Module):
         """Whether the policy learns through the dynamics."""
         return self.spec.reinforce < 1
 
-    def trained(self, part: Literal["policy", "value"]) -> list[nn.Parameter]:
-        """The parameters of a part."""
-        return list(getattr(self, part).parameters())
-
     def dream(
         self, world: WorldModel, states: States, latents: torch.Tensor, actions: torch.Tensor
     ) -> Dream:

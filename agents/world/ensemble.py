@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from agents.blocks.nets import BlockDense
 from agents.blocks.scalars import widen
+from agents.world.rssm import bounded
 
 
 class Ensemble(nn.Module):
@@ -27,17 +30,19 @@ class Ensemble(nn.Module):
     def __init__(self, feat: int, actions: int, units: int, targets: int, members: int) -> None:
         super().__init__()
         self.members = members
+        # A member's fan-in is its own inputs, not those of all: else all would start near 0, alike.
+        start = math.sqrt(members)
         self.layers = nn.Sequential(
-            BlockDense(members * (feat + actions), members * units, members),
+            BlockDense(members * (feat + actions), members * units, members, outscale=start),
             nn.SiLU(),
-            BlockDense(members * units, members * units, members),
+            BlockDense(members * units, members * units, members, outscale=start),
             nn.SiLU(),
-            BlockDense(members * units, members * targets, members),
+            BlockDense(members * units, members * targets, members, outscale=start),
         )
 
     def forward(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(..., F), encoded (..., A) -> (..., members, targets)."""
-        x = torch.cat([feat, action], -1)
+        x = torch.cat([feat, bounded(action)], -1)
         x = x.unsqueeze(-2).expand(*x.shape[:-1], self.members, x.shape[-1]).flatten(-2)
         out: torch.Tensor = widen(self.layers(x))
         return out.reshape(*out.shape[:-1], self.members, -1)

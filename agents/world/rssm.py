@@ -125,7 +125,7 @@ class RSSM(nn.Module):
         """
         keep = (~is_first.bool()).to(tokens.dtype).unsqueeze(-1)
         kernels = self.cell.kernels()
-        drives = self.cell.drives(_bounded(prev_actions * keep).transpose(0, 1), kernels)
+        drives = self.cell.drives(bounded(prev_actions * keep).transpose(0, 1), kernels)
         weight = self.posterior_in.weight
         from_deter, from_tokens = weight[:, : self.size.deter], weight[:, self.size.deter :]
         evidence = F.linear(tokens, from_tokens, self.posterior_in.bias)
@@ -163,7 +163,7 @@ class RSSM(nn.Module):
     def imagine_step(self, carry: Carry, action: torch.Tensor, noise: torch.Tensor) -> Carry:
         """The state that follows, by belief alone: carry, action (N, A), noise (N, ...)."""
         kernels = self.cell.kernels()
-        (drive,) = self.cell.drives(_bounded(action).unsqueeze(0), kernels)
+        (drive,) = self.cell.drives(bounded(action).unsqueeze(0), kernels)
         deter = self.cell(*self._flat(carry), drive, kernels)
         return Carry(deter, self.sample(self.prior(deter), noise))
 
@@ -182,8 +182,8 @@ class RSSM(nn.Module):
         return carry.deter, flatten(*carry)
 
 
-def _bounded(action: torch.Tensor) -> torch.Tensor:
-    """Numbers beyond 1 count as 1: a sampled action is not clipped, the robot's is."""
+def bounded(action: torch.Tensor) -> torch.Tensor:
+    """Actions (..., A) with numbers beyond 1 as 1: a sampled one is not clipped, the robot's is."""
     return action / action.abs().clamp(min=1).detach()
 
 
