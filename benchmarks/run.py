@@ -13,6 +13,7 @@ from benchmarks.machine import Payload, table, write
 BENCHMARKS: dict[str, str] = {
     "robots": "benchmarks.robots",
     "acting": "benchmarks.acting",
+    "planning": "benchmarks.planning",
     "learner": "benchmarks.learner",
     "ingest": "benchmarks.ingest",
     "spool": "benchmarks.spool",
