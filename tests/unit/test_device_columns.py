@@ -14,6 +14,7 @@ from robot_client.bundle import TensorSpec
 from robot_client.schema import MAX_CHUNK_ROWS
 from server.device_columns import DeviceColumns
 from server.errors import ReplayError
+from server.lockstep import run
 from server.prefetch import Prefetcher
 from server.replay.limiter import TrainLimiter
 from server.replay.store import ReplayStore
@@ -153,22 +154,52 @@ def test_what_does_not_fit_is_refused_with_its_size(store: ReplayStore):
         mirror.refresh()
 
 
-def test_the_prefetcher_serves_from_a_mirror_and_writes_back_to_it(store: ReplayStore):
-    store.commit(Recorder().chunks(20))
-    view = ReplayView(store, 100, EXTRAS)
-    mirror = DeviceColumns(view, torch.device("cpu"))
-    sampler = make_sampler(Sequences(2, 4, ("h",)), view, 0, mirror)
+def test_an_agent_learns_the_same_from_a_mirror(tmp_path: Path):
+    config = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
+    for on_device in (False, True):
+        run(
+            "dreamer",
+            "pointmass",
+            steps=120,
+            config=config,
+            directory=tmp_path / str(on_device),
+            eval_episodes=0,
+            train_ratio=2.0,
+            min_rows=60,
+            device="cpu",
+            replay_on_device=on_device,
+        )
+    from_view, mirrored = (tmp_path / str(on) / "metrics.jsonl" for on in (False, True))
+    assert json.loads(from_view.read_text().splitlines()[-1])["updates"] > 5
+    assert from_view.read_bytes() == mirrored.read_bytes()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("on_device", [False, True], ids=["from the view", "from a mirror"])
+def test_the_prefetcher_serves_rows_and_keeps_their_context(
+    store: ReplayStore, on_device: bool, device: str
+):
+    store.commit(Recorder(image=16).chunks(20))
+    where, view = torch.device(device), ReplayView(store, 100, EXTRAS)
+    replay = DeviceColumns(view, where) if on_device else view
+    sampler = make_sampler(Sequences(2, 4, ("h",)), view, 0, replay)
     assert sampler is not None
-    batches = Prefetcher(mirror, sampler, TrainLimiter(1.0, 8, 1, 10), torch.device("cpu"))
+    batches = Prefetcher(replay, sampler, TrainLimiter(20.0, 8, 1, 100), where)
+    newest: dict[int, int] = {}
     try:
-        got = batches.get(30)
-        assert got is not None
-        tensors, rows = got
-        np.testing.assert_array_equal(tensors["step"][..., 0], rows)
-        batches.write_back(rows, {"h": torch.ones(2, 4, 3)})
+        for number in range(1, 30):
+            got = batches.get(30)
+            assert got is not None
+            tensors, rows = got
+            assert {tensor.device.type for tensor in tensors.values()} == {device}
+            np.testing.assert_array_equal(tensors["step"][..., 0].cpu(), rows)
+            np.testing.assert_array_equal(tensors["camera"][..., 0, 0, 0].cpu(), rows % 251)
+            batches.write_back(rows, {"h": torch.full((2, 4, 3), float(number), device=where)})
+            newest |= dict.fromkeys(rows.ravel().tolist(), number)
         batches.flush()
-        found = mirror.gather(np.unique(rows), ["policy/h"])["policy/h"]
-        assert (found == 1).all()
-        assert view.has_extras(rows).all()
+        kept = np.array(sorted(newest))
+        found = replay.gather(kept, ["policy/h"])["policy/h"]
+        assert found[:, 0].tolist() == [newest[row] for row in kept.tolist()]
+        assert view.has_extras(kept).all()
     finally:
         batches.close()
