@@ -1,7 +1,8 @@
-"""Updates per second of Dreamer, and what share of its time the real learner waits for data.
+"""Updates per second of every agent, and what share of its time the real learner waits for data.
 
-Each line is measured in a process of its own: `python -m benchmarks.learner update|wait JSON`.
-The peers' figures were measured on two cores of the same kind, for the same nets and batches.
+`rows` are Dreamer by size, threads and device; `agents` is every agent at its laptop preset and at
+its paper's settings. Each line is measured in a process of its own:
+`python -m benchmarks.learner update|wait JSON`, with the fields of `benchmarks.cases.Case`.
 """
 
 import json
@@ -11,91 +12,45 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
+from benchmarks import cases
+from benchmarks.cases import Case
 from benchmarks.machine import ROOT, Payload, Row, load
 from benchmarks.workload import ACTIONS, SPACES, filled
 from robot_client.schema import space_to_json
 
-# name, wall seconds and CPU seconds per update (medians), peak megabytes
-PEERS: dict[tuple[str, str, int], tuple[str, float, float, int]] = {
-    ("1M", "vectors", 1): ("danijar/dreamerv3", 1.21, 1.21, 818),
-    ("1M", "vectors", 2): ("danijar/dreamerv3", 1.00, 1.28, 838),
-    ("12M", "vectors", 1): ("sheeprl dreamer_v3", 8.59, 8.56, 1655),
-    ("12M", "vectors", 2): ("sheeprl dreamer_v3", 5.30, 8.84, 1648),
-    ("12M", "image", 1): ("danijar/dreamerv3", 38.8, 38.8, 4597),
-    ("12M", "image", 2): ("sheeprl dreamer_v3", 24.6, 40.8, 6342),
-}
 REPLAY_ROWS = 4096
 WAIT_S = 20.0  # of the learner's time, after its first update
 
 
-@dataclass(frozen=True)
-class Case:
-    """What one process measures; `warmup` updates go before the `repeats` that count."""
-
-    size: str
-    observations: str
-    threads: int = 1
-    device: str = "cpu"
-    compiled: bool = False
-    warmup: int = 1
-    repeats: int = 5
-
-
 def measure(quick: bool = False) -> Payload:
     """Rows of updates, and under `waiting` those of the learner process."""
-    rows = [_row(case) for case in _cases(quick)]
+    gpu = _has_gpu()
     waits = [
         _in_process("wait", {"size": size, "observations": kind, "seconds": 3 if quick else WAIT_S})
         for size, kind in (("tiny", "image"), *(() if quick else (("12M", "vectors"),)))
     ]
-    return {"rows": rows, "waiting": waits}
+    return {
+        "rows": [_row(case) for case in cases.sizes(quick, gpu)],
+        "agents": [_row(case) for case in cases.agents(quick, gpu)],
+        "waiting": waits,
+    }
 
 
-def _cases(quick: bool) -> list[Case]:
-    if quick:
-        return [Case("tiny", "vectors", repeats=2)]
-    cases = [
-        Case(size, kind, threads, repeats=repeats, warmup=warmup)
-        for size, kind, repeats, warmup in (
-            ("tiny", "vectors", 10, 1),
-            ("tiny", "image", 3, 1),
-            ("1M", "vectors", 5, 1),
-            ("1M", "image", 2, 1),
-            ("12M", "vectors", 2, 1),
-            ("12M", "image", 1, 0),
-        )
-        for threads in (1, 2)
-    ]
-    return cases + _cuda_cases()
-
-
-def _cuda_cases() -> list[Case]:
+def _has_gpu() -> bool:
     import torch
 
-    if not torch.cuda.is_available():
-        return []
-    return [
-        Case(size, kind, device="cuda", compiled=compiled, warmup=3, repeats=20)
-        for compiled in (False, True)
-        for size in ("tiny", "1M", "12M")
-        for kind in SPACES
-    ]
+    return torch.cuda.is_available()
 
 
 def _row(case: Case) -> Row:
-    found = _in_process("update", asdict(case))
-    peer = PEERS.get((case.size, case.observations, case.threads))
-    on_cpu = case.device == "cpu"
-    name, wall, cpu, memory = peer if peer and on_cpu else (None, None, None, None)
-    reference = {"peer": name, "peer_wall_s": wall, "peer_cpu_s": cpu, "peer_rss_mb": memory}
-    return found | reference
+    return _in_process("update", asdict(case)) | cases.reference(case)
 
 
 def _in_process(what: str, arguments: dict[str, Any]) -> Row:
@@ -112,15 +67,16 @@ def time_updates(case: Case) -> Row:
     import torch
 
     from agents.testing import random_batch
-    from benchmarks.agents import dreamer
+    from benchmarks.agents import build
 
     torch.set_num_threads(case.threads)
     started = perf_counter()
-    agent = dreamer(case.observations, case.device, size=case.size, compiled=case.compiled)
+    agent: Any = build(case.agent, case.observations, case.device, case.preset, **case.config)
     generator = torch.Generator().manual_seed(1)
     made = random_batch(agent, SPACES[case.observations], ACTIONS, generator)
     batch = {name: tensor.to(case.device) for name, tensor in made.items()}
-    wait: Callable[[], None] = torch.cuda.synchronize if case.device == "cuda" else lambda: None
+    on_gpu = case.device == "cuda"
+    wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else lambda: None
     wall, cpu, first = [], [], 0.0
     for _ in range(case.warmup + case.repeats):
         before, used = perf_counter(), process_time()
@@ -129,21 +85,36 @@ def time_updates(case: Case) -> Row:
         wall.append(perf_counter() - before)
         cpu.append(process_time() - used)
         first = first or perf_counter() - started
-    wall, cpu = wall[case.warmup :], cpu[case.warmup :]
     return {
-        "size": case.size,
+        **_names(case, agent.config),
+        **_costs(wall[case.warmup :], cpu[case.warmup :]),
+        "first_s": first,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "gpu_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else None,
+        "repeats": case.repeats,
+        "load1": load(),
+    }
+
+
+def _names(case: Case, config: Any) -> Row:
+    agent = {"agent": case.agent, "settings": case.preset or "paper"} if case.named else {}
+    return {
+        **agent,
+        "size": config.size,
         "observations": case.observations,
-        "device": case.device + (" compiled" if case.compiled else ""),
+        "batch": f"{config.batch_size}x{config.batch_length}",
+        "device": " ".join((case.device, *case.modes)),
         "threads": case.threads,
+    }
+
+
+def _costs(wall: list[float], cpu: list[float]) -> Row:
+    return {
         "updates_per_s": 1 / float(np.median(wall)),
         "wall_s": float(np.median(wall)),
         "wall_min_s": min(wall),
         "cpu_s": float(np.median(cpu)),
         "cpu_min_s": min(cpu),
-        "first_s": first,
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-        "repeats": case.repeats,
-        "load1": load(),
     }
 
 

@@ -1,178 +1,148 @@
-"""What planning costs the robot: a model's exported graphs on one core, and a budget that holds.
+"""What a planned action costs the robot, and how much cheaper an actor's is.
 
-The rows plan without limit: decisions per second by method, candidates, horizon and iterations,
-with what a step of the actor takes beside them. In `deadline` the same planner has 20 ms.
+`rows` are decisions in PlaNet's model of the paper's size by method, candidates, horizon and
+iterations. `ratio` compares planner and actor AT EQUAL MODEL SIZE: the first Dreamer has PlaNet's
+model (200 deterministic, 30 stochastic numbers), so both ways run in the same bundle, and PlaNet's
+own bundle stands beside it. No budget, one core, ONNX Runtime, as a robot runs them. `deadline` is
+the paper's plan in PlaNet's model when there are 20 ms for it.
 """
 
-import tempfile
-from collections.abc import Iterator
-from itertools import product
-from pathlib import Path
+from dataclasses import asdict, replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
-from torch import nn
 
-from agents.agent import Acting, Graph, Tensors
+from agents.planet import LAPTOP_PLAN
+from benchmarks.acting import FEW_STEPS, FEW_WARMUP, STEPS, Bundle, bundle, plan_name, ready, timed
+from benchmarks.agents import build
 from benchmarks.machine import Payload, Row, load
-from benchmarks.workload import ACTIONS, VECTORS
+from benchmarks.workload import SPACES
 from robot_client.act import Act
-from robot_client.bundle import Manifest, Planning, PlanSettings, Signature, TensorSpec
-from robot_client.bundle import read_safetensors as read
+from robot_client.bundle import PlanSettings
 from robot_client.clock import SystemClock
-from robot_client.policy import OnnxGraphs
-from robot_client.ports import Policy
-from server.publisher import Publisher
 
 BUDGET_S = 0.020
-WARMUP = 5
-METHODS = ("shooting", "cem", "mppi", "icem")
-
-
-class Recurrent(nn.Module):
-    """A GRU of PlaNet's width with a reward head: the least that imagination can cost."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.cell = nn.GRUCell(ACTIONS.shape[0] + VECTORS["vector"].shape[0], width)
-        self.actor = nn.Linear(width, ACTIONS.shape[0])
-        self.reward = nn.Sequential(nn.Linear(width, width), nn.ELU(), nn.Linear(width, 2))
-
-
-class Part(Graph):
-    def __init__(self, core: Recurrent) -> None:
-        super().__init__()
-        self.core = core
-
-    def filtered(self, inputs: Tensors) -> Tensors:
-        keep = (~inputs["in_is_first"]).float().unsqueeze(-1)
-        seen = torch.cat([keep * inputs["in_prev_action"], inputs["in_vector"]], -1)
-        return {"out_carry_h": self.core.cell(seen, keep * inputs["in_carry_h"])}
-
-
-class Filter(Part):
-    def forward(self, inputs: Tensors) -> Tensors:
-        return self.filtered(inputs)
-
-
-class Chooses(Part):
-    def forward(self, inputs: Tensors) -> Tensors:
-        found = self.filtered(inputs)
-        return {"out_action": torch.tanh(self.core.actor(found["out_carry_h"])), **found}
-
-
-class Imagine(Part):
-    def forward(self, inputs: Tensors) -> Tensors:
-        action = inputs["in_action"]
-        unseen = action.new_zeros(action.shape[0], VECTORS["vector"].shape[0])
-        h = self.core.cell(torch.cat([action, unseen], -1), inputs["in_carry_h"])
-        heads = self.core.reward(h)
-        goes_on = torch.sigmoid(heads[:, 1])
-        return {"out_carry_h": h, "out_reward": heads[:, 0], "out_continue": goes_on}
-
-
-def recurrent(width: int = 200) -> Acting:
-    """A model with random weights."""
-    core = Recurrent(width)
-    graphs = {"policy": Chooses(core), "filter": Filter(core), "imagine": Imagine(core)}
-    carry = {"h": TensorSpec("float32", (width,))}
-    return Acting(Signature(carry), graphs, Planning(settings=PlanSettings(warm_start=True)))
+PAPER = PlanSettings()  # PlaNet's: CEM, 1000 candidates, 12 steps, 10 iterations
+QUICK = PlanSettings(candidates=32, horizon=4, iterations=2, elites=4)
+SEARCHES: tuple[tuple[str, int, int, int], ...] = (
+    ("cem", 1000, 12, 10),
+    ("cem", 1000, 12, 4),
+    ("cem", 1000, 6, 10),
+    ("cem", 256, 12, 4),
+    ("cem", 128, 12, 10),
+    ("cem", 128, 12, 4),
+    ("cem", 128, 6, 4),
+    ("cem", 32, 12, 4),
+    ("shooting", 128, 12, 4),
+    ("mppi", 128, 12, 4),
+    ("icem", 128, 12, 4),
+)
 
 
 def measure(quick: bool = False) -> Payload:
-    """The tables for a recurrent network of 200 units."""
-    torch.manual_seed(0)
+    """Plans by their size, and planner against actor."""
     torch.set_num_threads(1)
-    return tables({"gru 200": recurrent()}, VECTORS, quick)
+    decisions = 20 if quick else 500
+    within = [
+        deadline(replace(PAPER, method=method), BUDGET_S, decisions)
+        for method in ("shooting", "cem", "mppi", "icem")
+    ]
+    return {"rows": _searches(quick), "ratio": _ratios(quick), "deadline": within}
 
 
-def tables(models: dict[str, Acting], observed: spaces.Dict, quick: bool = False) -> Payload:
-    """For each model one row a way to plan, and one with a budget."""
-    counts = (100,) if quick else (100, 300, 1000)
-    shapes = list(product(counts, (12,), (3,) if quick else (3, 10)))
-    if not quick:
-        shapes.append((300, 25, 3))
-    rows, due = [], []
-    for name, acting in models.items():
-        bundle = exported(acting, observed)
-        rows.append(_speed(name, bundle, observed, "actor", {}, 50))
-        for method, (candidates, horizon, iterations) in product(METHODS, shapes):
-            plan = {"candidates": candidates, "horizon": horizon, "iterations": iterations}
-            plan |= {"method": method, "elites": candidates // 10}
-            rows.append(_speed(name, bundle, observed, "planner", plan, 5 if quick else 20))
-        for method in METHODS:
-            due.append(_deadline(name, bundle, observed, method, 30 if quick else 500))
-    return {"rows": rows, "deadline": due}
-
-
-Bundle = tuple[Manifest, dict[str, bytes]]
-
-
-def exported(acting: Acting, observed: spaces.Dict) -> Bundle:
-    """A first version: its manifest, and its blobs by digest."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        publisher = Publisher(folder, "bench", "model", acting, observed, ACTIONS, SystemClock())
-        manifest = publisher.publish(0)
-        return manifest, {blob.name: blob.read_bytes() for blob in (folder / "blobs").iterdir()}
-
-
-def _policy(bundle: Bundle, act: Act) -> Policy:
-    manifest, blobs = bundle
-    graphs = {name: blobs[manifest.graphs[name]] for name in act.graphs(manifest)}
-    sessions = OnnxGraphs(manifest, graphs, read(blobs[manifest.weights]))
-    return act.policy(manifest, sessions, ACTIONS)
-
-
-def _speed(
-    name: str, bundle: Bundle, observed: spaces.Dict, kind: Any, plan: dict[str, Any], steps: int
-) -> Row:
-    policy = _policy(bundle, Act(kind, plan))
-    seconds = np.array([took for took, _ in _steps(policy, observed, steps)])
+def deadline(plan: PlanSettings, budget_s: float, decisions: int) -> Row:
+    """A plan that has to be ready in time: how late it came, and how much of it was done."""
+    act = Act("planner", asdict(plan), budget_s, SystemClock())
+    policy = ready(_bundle("planet", "", "vectors"), act)
+    rng, carry = np.random.default_rng(0), policy.init()
+    obs: dict[str, Any] = SPACES["vectors"].sample()
+    took, done = [], []
+    for step in range(FEW_WARMUP + decisions):
+        start = perf_counter()
+        _, carry, _ = policy.step(carry, obs, step == 0, rng, True)
+        took.append(1e3 * (perf_counter() - start))
+        done.append(int(carry.state["plan/candidates"][0]))
+    p50, p99 = np.percentile(took[FEW_WARMUP:], [50, 99])
     return {
-        "model": name,
-        "method": plan.get("method", kind),
-        "candidates": plan.get("candidates"),
-        "horizon": plan.get("horizon"),
-        "iterations": plan.get("iterations"),
-        "p50_ms": 1e3 * np.median(seconds),
-        "decisions_s": 1 / np.mean(seconds),
-        "load1": load(),
-    }
-
-
-def _deadline(name: str, bundle: Bundle, observed: spaces.Dict, method: str, decisions: int) -> Row:
-    plan = {"method": method, "candidates": 1000, "horizon": 12, "iterations": 10, "elites": 100}
-    act = Act("planner", plan, BUDGET_S, SystemClock())
-    found = list(_steps(_policy(bundle, act), observed, decisions))
-    took = np.array([1e3 * seconds for seconds, _ in found])
-    done = np.array([state["plan/candidates"][0] for _, state in found])
-    p50, p99 = np.percentile(took, [50, 99])
-    return {
-        "model": name,
-        "method": method,
-        "budget_ms": 1e3 * BUDGET_S,
+        "method": plan.method,
+        "budget_ms": 1e3 * budget_s,
         "decisions": decisions,
         "p50_ms": p50,
         "p99_ms": p99,
-        "max_ms": took.max(),
-        "planned_share": done.mean() / 10_000,
-        "least_candidates": int(done.min()),
+        "max_ms": max(took[FEW_WARMUP:]),
+        "planned_share": np.mean(done[FEW_WARMUP:]) / (plan.candidates * plan.iterations),
+        "least_candidates": min(done[FEW_WARMUP:]),
         "load1": load(),
     }
 
 
-def _steps(policy: Policy, observed: spaces.Dict, steps: int) -> Iterator[tuple[float, Any]]:
-    """Seconds of each decision, and the state that it left."""
-    rng = np.random.default_rng(0)
-    observed.seed(0)
-    obs: dict[str, Any] = observed.sample()
-    carry = policy.init()
-    for step in range(WARMUP + steps):
-        start = perf_counter()
-        _, carry, _ = policy.step(carry, obs, step == 0, rng, True)
-        if step >= WARMUP:
-            yield perf_counter() - start, carry.state
+def _searches(quick: bool) -> list[Row]:
+    sold = _bundle("planet", "laptop" if quick else "", "vectors")
+    plans = [QUICK] if quick else [_plan(*search) for search in SEARCHES]
+    return [_search(sold, plan, 2 if quick else FEW_STEPS) for plan in plans]
+
+
+def _plan(method: str, candidates: int, horizon: int, iterations: int) -> PlanSettings:
+    fields: dict[str, Any] = {"method": method, "horizon": horizon, "iterations": iterations}
+    return PlanSettings(candidates=candidates, elites=max(1, candidates // 10), **fields)
+
+
+def _search(sold: Bundle, plan: PlanSettings, steps: int) -> Row:
+    wall, cpu = timed(ready(sold, _planner(plan)), "vectors", steps)
+    p50 = float(np.median(wall))
+    return {
+        "method": plan.method,
+        "candidates": plan.candidates,
+        "horizon": plan.horizon,
+        "iterations": plan.iterations,
+        "p50_ms": p50,
+        "max_ms": float(wall.max()),
+        "cpu_ms": cpu,
+        "decisions_per_s": 1e3 / p50,
+        "load1": load(),
+    }
+
+
+def _ratios(quick: bool) -> list[Row]:
+    if quick:
+        return _compare("laptop", "vectors", [QUICK], 2, 50)
+    return [
+        row
+        for preset, plans in (("laptop", [LAPTOP_PLAN]), ("", [PAPER, LAPTOP_PLAN]))
+        for kind in SPACES
+        for row in _compare(preset, kind, plans, FEW_STEPS, STEPS)
+    ]
+
+
+def _compare(
+    preset: str, kind: str, plans: list[PlanSettings], decisions: int, steps: int
+) -> list[Row]:
+    """The first Dreamer's actor against plans in its own model and in PlaNet's."""
+    dreamer, planet = _bundle("dreamer-v1", preset, kind), _bundle("planet", preset, kind)
+    rows = []
+    for model, sold in (("planet", planet), ("dreamer-v1", dreamer)):
+        for plan in plans:
+            actor, _ = timed(ready(dreamer, Act("actor")), kind, steps)
+            planned, _ = timed(ready(sold, _planner(plan)), kind, decisions)
+            row = {
+                "settings": preset or "paper",
+                "observations": kind,
+                "plans_in": model,
+                "plan": plan_name(plan),
+                "planner_p50_ms": float(np.median(planned)),
+                "actor_p50_ms": float(np.median(actor)),
+                "ratio": float(np.median(planned) / np.median(actor)),
+                "load1": load(),
+            }
+            rows.append(row)
+    return rows
+
+
+def _bundle(name: str, preset: str, kind: str) -> Bundle:
+    return bundle(build(name, kind, preset=preset), name, kind)
+
+
+def _planner(plan: PlanSettings) -> Act:
+    return Act("planner", asdict(plan))

@@ -23,6 +23,9 @@ class LearnerSettings(BaseModel):
         default=100, ge=1, description="Updates it may be behind; those beyond are dropped."
     )
     capacity: int = Field(default=1_000_000, ge=1000, description="Newest rows that are replayed.")
+    replay_on_device: bool = Field(
+        default=False, description="Keep a copy of these rows in the device's memory, all of them."
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the learner's randomness.")
     device: str = Field(
         default="auto", description="cpu, cuda, cuda:1 ...; auto takes a GPU if any."

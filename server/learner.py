@@ -38,6 +38,7 @@ from server.training import (
     job_spaces,
     make_agent,
     make_limiter,
+    make_replay,
     make_sampler,
     make_view,
     rows_per_update,
@@ -64,7 +65,8 @@ class Learner:
         torch.set_num_threads(job.threads)
         self._agent = make_agent(job)
         self._view = make_view(_open(directory / "replay", clock), self._agent, job.capacity)
-        self._sampler = make_sampler(self._agent.demand, self._view, job.seed)
+        self._replay = make_replay(self._view, job, self._agent.device)
+        self._sampler = make_sampler(self._agent.demand, self._view, job.seed, self._replay)
         self._limiter = make_limiter(self._agent.demand, job)
         self._publisher = Publisher(
             directory, job.id, job.agent, self._agent.acting(), *job_spaces(job), clock
@@ -89,13 +91,14 @@ class Learner:
         if self._sampler is None:
             self._idle()
         else:
-            self._train(Prefetcher(self._view, self._sampler, self._limiter, self._agent.device))
+            self._train(Prefetcher(self._replay, self._sampler, self._limiter, self._agent.device))
         self._board.close()
 
     def _train(self, batches: Prefetcher) -> None:
         try:
             while self._obey():
                 self._step(batches)
+            batches.flush()
             with batches.lock:
                 self._checkpoint()
         finally:
@@ -121,13 +124,13 @@ class Learner:
         if self._due("publish", self._job.publish_s):  # also when no data come any more
             self._publish()
         if self._due("checkpoint", self._job.checkpoint_s):
+            batches.flush()
             with batches.lock:
                 self._checkpoint()
 
     def _update(self, batches: Prefetcher, tensors: dict[str, torch.Tensor], row_ids: Any) -> None:
         learned = self._agent.train(tensors)
-        if learned.context:
-            batches.write_back(row_ids, learned.context)
+        batches.write_back(row_ids, learned.context)
         self._metrics.add(learned.metrics)
         self._updates += 1
         if self._due("report", self._job.report_s):
@@ -199,7 +202,7 @@ class Learner:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
-        self._view.refresh()
+        self._replay.refresh()
         found = self._checkpoints.load_newest()
         if found is None:
             return

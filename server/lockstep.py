@@ -46,8 +46,10 @@ from server.training import (
     MeanMetrics,
     make_agent,
     make_limiter,
+    make_replay,
     make_sampler,
     make_view,
+    make_write_backs,
     pick_device,
     to_tensors,
 )
@@ -84,7 +86,10 @@ class Lockstep:
         self._agent = make_agent(job)
         self._store = ReplayStore(directory / "replay")
         self._view = make_view(self._store, self._agent, job.capacity)
-        self._sampler = make_sampler(self._agent.demand, self._view, job.seed)
+        device = self._agent.device
+        self._replay = make_replay(self._view, job, device)
+        self._sampler = make_sampler(self._agent.demand, self._view, job.seed, self._replay)
+        self._write_backs = make_write_backs(self._replay.write_back, self._replay, device)
         self._limiter = make_limiter(self._agent.demand, job)
         self._log = open(directory / "metrics.jsonl", "w")  # noqa: SIM115 - closed by `close`
         self._metrics = MeanMetrics()
@@ -154,7 +159,7 @@ class Lockstep:
     def _recording(self, name: str) -> Recording:
         def keep(chunk: Chunk) -> None:
             self._store.append(name, chunk)
-            self._view.refresh()
+            self._replay.refresh()
             self._learn()
 
         return Recording(self._robots[name].task.name, keep)
@@ -167,10 +172,10 @@ class Lockstep:
             if batch is None:
                 return
             self._limiter.spend()
-            learned = self._agent.train(to_tensors(batch, self._agent.device))
-            if learned.context:
-                arrays = {k: t.cpu().numpy() for k, t in learned.context.items()}
-                self._view.write_back(batch[ROW_ID], arrays)
+            tensors = {k: t.to(self._agent.device) for k, t in to_tensors(batch).items()}
+            learned = self._agent.train(tensors)
+            self._write_backs.put(batch[ROW_ID], learned.context)
+            self._write_backs.flush()  # so that the next batch is drawn with it
             self._metrics.add(learned.metrics)
             self.updates += 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,26 +12,28 @@ from numpy.typing import NDArray
 
 from agents.agent import Tensors
 from server.replay.limiter import TrainLimiter
-from server.replay.view import ReplayView
-from server.training import ROW_ID, Sampler, to_tensors
+from server.staging import Done, Loader
+from server.training import ROW_ID, Replay, Sampler, make_write_backs, to_tensors
 
 _DEPTH = 2
 _IDLE_S = 0.02
 
 
 class Prefetcher:
-    """Feeds `get`. The view, sampler and limiter belong to it while it runs: use them under `lock`.
+    """Feeds `get`. Replay, sampler and limiter belong to it while it runs: use them under `lock`.
 
     An exception of the thread is raised again by the next `get`.
     """
 
     def __init__(
-        self, view: ReplayView, sampler: Sampler, limiter: TrainLimiter, device: torch.device
+        self, replay: Replay, sampler: Sampler, limiter: TrainLimiter, device: torch.device
     ) -> None:
         self.lock = threading.Lock()
         self.held_back = False  # whether the next batch waits for rows to come in
-        self._view, self._sampler, self._limiter, self._device = view, sampler, limiter, device
-        self._queue: queue.Queue[tuple[Tensors, NDArray[Any]]] = queue.Queue(_DEPTH)
+        self._replay, self._sampler, self._limiter = replay, sampler, limiter
+        self._loader = Loader(device)
+        self._write_backs = make_write_backs(self._store, replay, device)
+        self._queue: queue.Queue[tuple[Tensors, Done, NDArray[Any]]] = queue.Queue(_DEPTH)
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
@@ -43,15 +44,23 @@ class Prefetcher:
         if self._error is not None:
             raise self._error
         try:
-            return self._queue.get(timeout=timeout)
+            tensors, done, row_ids = self._queue.get(timeout=timeout)
         except queue.Empty:
+            self.flush()
             return None
+        return self._loader.take(tensors, done), row_ids
 
-    def write_back(self, row_ids: NDArray[Any], context: Mapping[str, torch.Tensor]) -> None:
-        """Store recomputed context of rows; waits for the device."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in context.items()}
-        with self.lock:
-            self._view.write_back(row_ids, arrays)
+    def write_back(self, row_ids: NDArray[Any], context: Tensors) -> None:
+        """Store context of rows, as an update has recomputed it, once it is known.
+
+        To be called after every update, also of agents without context: it is what keeps the host
+        from running ahead of the device without end.
+        """
+        self._write_backs.put(row_ids, context)
+
+    def flush(self) -> None:
+        """Store all context that is under way. Waits for the device; not under `lock`."""
+        self._write_backs.flush()
 
     def close(self) -> None:
         """Stop the thread."""
@@ -66,9 +75,9 @@ class Prefetcher:
             self._error = error
 
     def _step(self) -> None:
-        with self.lock:
-            self._view.refresh()
-            allowed = self._limiter.allowed(self._view.head)
+        with self.lock, self._loader.aside():
+            self._replay.refresh()
+            allowed = self._limiter.allowed(self._replay.head)
             batch = self._sampler.sample() if allowed else None
             if batch is not None:
                 self._limiter.spend()
@@ -76,12 +85,17 @@ class Prefetcher:
         if batch is None:
             self._stop.wait(_IDLE_S)
             return
-        self._offer(to_tensors(batch, self._device), batch.get(ROW_ID, np.empty(0, np.int64)))
+        row_ids = batch.get(ROW_ID, np.empty(0, np.int64))
+        self._offer(*self._loader.load(to_tensors(batch)), row_ids)
 
-    def _offer(self, tensors: Tensors, row_ids: NDArray[Any]) -> None:
+    def _offer(self, tensors: Tensors, done: Done, row_ids: NDArray[Any]) -> None:
         while not self._stop.is_set():
             try:
-                self._queue.put((tensors, row_ids), timeout=0.2)
+                self._queue.put((tensors, done, row_ids), timeout=0.2)
                 return
             except queue.Full:
                 continue
+
+    def _store(self, row_ids: NDArray[Any], context: Tensors) -> None:
+        with self.lock, self._loader.aside():
+            self._replay.write_back(row_ids, context)

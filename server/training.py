@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from gymnasium import spaces
-from numpy.typing import NDArray
 
 from agents.agent import (
     Agent,
@@ -22,13 +21,15 @@ from agents.agent import (
 )
 from agents.registry import agent_class
 from robot_client.schema import ActionSpace, space_from_json
+from server.device_columns import DeviceColumns
 from server.job import Job
 from server.replay.limiter import TrainLimiter
-from server.replay.sampler import OnPolicyQueue, SequenceSampler, TransitionSampler
+from server.replay.sampler import Batch, OnPolicyQueue, SequenceSampler, TransitionSampler
 from server.replay.store import ReplayStore
 from server.replay.view import ReplayView
+from server.staging import Store, ToHost, WriteBacks, mark
 
-Batch = dict[str, NDArray[Any]]
+Replay = ReplayView | DeviceColumns  # where the numbers of the rows are
 ROW_ID = "row_id"
 
 
@@ -71,17 +72,22 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def make_sampler(demand: Demand, view: ReplayView, seed: int) -> Sampler | None:
-    """The sampler that yields what the agent demands; None when it demands nothing."""
+def make_sampler(
+    demand: Demand, view: ReplayView, seed: int, replay: Replay | None = None
+) -> Sampler | None:
+    """The sampler that yields what the agent demands; None when it demands nothing.
+
+    Its batches are put together in `replay`, or else in the view.
+    """
     # Spawned: the seed itself is the acting policy's.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     match demand:
         case Sequences(batch, length, context):
-            return SequenceSampler(view, batch, length, context, rng)
+            return SequenceSampler(view, batch, length, context, rng, numbers=replay)
         case Transitions(batch, n_step, discount):
-            return TransitionSampler(view, batch, n_step, discount, rng)
+            return TransitionSampler(view, batch, n_step, discount, rng, replay)
         case OnPolicy(batch, length, max_lag):
-            return OnPolicyQueue(view, batch, length, max_lag)
+            return OnPolicyQueue(view, batch, length, max_lag, replay)
         case Nothing():
             return None
 
@@ -107,12 +113,28 @@ def make_view(store: ReplayStore, agent: Agent, capacity: int) -> ReplayView:
     return ReplayView(store, capacity, agent.acting().signature.extras)
 
 
-def to_tensors(batch: Batch, device: torch.device) -> Tensors:
-    """Move a batch to the device; pinned and asynchronous when that is a GPU."""
-    tensors = {name: torch.from_numpy(array) for name, array in batch.items() if name != ROW_ID}
-    if device.type != "cuda":
-        return tensors
-    return {k: t.pin_memory().to(device, non_blocking=True) for k, t in tensors.items()}
+def make_replay(view: ReplayView, job: Job, device: torch.device) -> Replay:
+    """The view itself, or its mirror on the device if the job says so."""
+    if not job.replay_on_device:
+        return view
+    room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    return DeviceColumns(view, device, room)
+
+
+def make_write_backs(store: Store, replay: Replay, device: torch.device) -> WriteBacks:
+    """What stores recomputed context in `replay`, through `store`."""
+    if isinstance(replay, DeviceColumns):
+        return WriteBacks(store, lambda context: (context, mark(device)))
+    return WriteBacks(store, ToHost(device))
+
+
+def to_tensors(batch: Batch) -> Tensors:
+    """A batch without its row ids; arrays share their memory."""
+    return {
+        name: value if isinstance(value, torch.Tensor) else torch.from_numpy(value)
+        for name, value in batch.items()
+        if name != ROW_ID
+    }
 
 
 @dataclass
@@ -124,9 +146,12 @@ class MeanMetrics:
 
     def add(self, metrics: Tensors) -> None:
         """Add one update's scalars. Does not wait for the device."""
-        for name, value in metrics.items():
-            value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        values = [value.detach().float() for value in metrics.values()]
+        for name, value in zip(metrics, values, strict=True):
+            if name not in self._sums:
+                self._sums[name] = torch.zeros_like(value)
+        if values:  # all at once: on a GPU, each would be a launch
+            torch._foreach_add_([self._sums[name] for name in metrics], values)
         self._count += 1
 
     def take(self) -> dict[str, float]:

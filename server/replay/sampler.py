@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ from robot_client.schema import (
     REWARD,
     SOURCE,
     STEP_DTYPES,
-    Columns,
     Json,
     Source,
 )
@@ -33,6 +32,21 @@ from server.replay.view import ReplayView, Rows
 
 NOT_OBSERVED = frozenset({*STEP_DTYPES, ACTION, ACTION_REQUESTED})
 FRESH_WINDOWS = 1024  # windows that may wait; the oldest make room, they are no longer fresh
+
+
+Batch = dict[str, Any]  # arrays, or tensors where the rows' numbers are on a device
+
+
+class Numbers(Protocol):
+    """Where the numbers of a view's rows are: in the view itself, or mirrored on a device."""
+
+    def gather(self, rows: Rows, names: Sequence[str]) -> Batch:
+        """Columns of rows in view, copied: `rows` of any shape (...) gives (..., *shape)."""
+        ...
+
+    def place(self, array: NDArray[Any]) -> Any:
+        """An array where those of `gather` are."""
+        ...
 
 
 class SequenceSampler:
@@ -51,6 +65,7 @@ class SequenceSampler:
     Args:
         context_names: extras of the view to serve as `context/<name>`. Without any, a window has
             its context wherever a row goes before it.
+        numbers: where batches are put together; None for the view.
     """
 
     def __init__(
@@ -61,13 +76,15 @@ class SequenceSampler:
         context_names: Sequence[str],
         rng: np.random.Generator,
         online: bool = True,
+        numbers: Numbers | None = None,
     ) -> None:
+        self._numbers = view if numbers is None else numbers
         self._view, self._batch, self._length, self._rng = view, batch, length, rng
         self._context = tuple(context_names)
         self._fresh = _FreshWindows(view, length, view.head)
         self._most_fresh = max(1, batch // 2) if online else 0
 
-    def sample(self) -> Columns | None:
+    def sample(self) -> Batch | None:
         """The next batch; None while fewer than T rows are in view."""
         if len(self._view) < self._length:
             return None
@@ -76,7 +93,8 @@ class SequenceSampler:
         while len(windows) < self._most_fresh and (window := self._fresh.pop()):
             windows.append(window)
         windows += [self._uniform() for _ in range(self._batch - len(windows))]
-        return assemble(self._view, np.array(windows, np.int64), self._view.columns, self._context)
+        rows = np.array(windows, np.int64)
+        return assemble(self._view, self._numbers, rows, self._view.columns, self._context)
 
     def state(self) -> Json:
         """Random state and fresh windows, as JSON types."""
@@ -111,27 +129,30 @@ class TransitionSampler:
         n_step: int,
         discount: float,
         rng: np.random.Generator,
+        numbers: Numbers | None = None,
     ) -> None:
         assert n_step >= 1, n_step
+        self._numbers = view if numbers is None else numbers
         self._view, self._batch, self._n_step, self._rng = view, batch, n_step, rng
         self._powers = np.power(discount, np.arange(n_step + 1))
 
-    def sample(self) -> Columns | None:
+    def sample(self) -> Batch | None:
         """The next batch; None while fewer than B rows have a successor."""
-        view = self._view
+        view, numbers = self._view, self._numbers
         if len(view) - view.episode_count < self._batch:  # each episode's newest row has none
             return None
         rows, steps = self._draw()
         ends = rows[np.arange(self._batch), steps]
         names = view.columns
         observations = [n for n in names if n not in NOT_OBSERVED]
-        batch = view.gather(rows[:, 0], names)
-        after = view.gather(ends, [*observations, IS_TERMINAL])
+        batch = numbers.gather(rows[:, 0], names)
+        after = numbers.gather(ends, observations)
         rewards = view.gather(rows[:, 1:], [REWARD])[REWARD].astype(np.float64)
         counted = np.arange(self._n_step) < steps[:, None]
-        batch["return"] = (rewards * counted * self._powers[:-1]).sum(1).astype(np.float32)
-        alive = ~after.pop(IS_TERMINAL)
-        batch["discount"] = (self._powers[steps] * alive).astype(np.float32)
+        returns = (rewards * counted * self._powers[:-1]).sum(1).astype(np.float32)
+        alive = ~view.gather(ends, [IS_TERMINAL])[IS_TERMINAL]
+        discount = (self._powers[steps] * alive).astype(np.float32)
+        batch |= {"return": numbers.place(returns), "discount": numbers.place(discount)}
         return batch | {f"next/{name}": value for name, value in after.items()}
 
     def state(self) -> Json:
@@ -165,13 +186,21 @@ class OnPolicyQueue:
     chosen by a policy, or by one more than `max_lag` versions older than the `version` of now.
     """
 
-    def __init__(self, view: ReplayView, batch: int, length: int, max_lag: int) -> None:
+    def __init__(
+        self,
+        view: ReplayView,
+        batch: int,
+        length: int,
+        max_lag: int,
+        numbers: Numbers | None = None,
+    ) -> None:
+        self._numbers = view if numbers is None else numbers
         self._view, self._batch, self._max_lag = view, batch, max_lag
         self._fresh = _FreshWindows(view, length, 0)
         self.version = 0  # of the policy that was published last; its owner keeps it current
         self.dropped = 0  # rollouts so far
 
-    def sample(self) -> Columns | None:
+    def sample(self) -> Batch | None:
         """The next batch; None while fewer than B usable rollouts are waiting."""
         self._fresh.update()
         waiting = self._fresh.queue
@@ -182,7 +211,8 @@ class OnPolicyQueue:
         if not ready:
             return None
         rows = np.array(usable[: self._batch], np.int64)
-        return assemble(self._view, rows, [*self._view.columns, *self._view.extras], ())
+        names = [*self._view.columns, *self._view.extras]
+        return assemble(self._view, self._numbers, rows, names, ())
 
     def state(self) -> Json:
         """Rollouts that are waiting, as JSON types."""
@@ -208,27 +238,33 @@ class OnPolicyQueue:
 
 
 def assemble(
-    view: ReplayView, rows: Rows, columns: Sequence[str], context: Sequence[str]
-) -> Columns:
+    view: ReplayView,
+    numbers: Numbers,
+    rows: Rows,
+    columns: Sequence[str],
+    context: Sequence[str],
+) -> Batch:
     """The batch of windows `rows` (B, T): columns, flags where segments meet, and what goes before.
 
-    Returns `columns` (B, T, ...), `row_id` (B, T), `prev_action` (B, ...) and, per name of
-    `context`, `context/<name>` (B, ...). Raises KeyError for a context that the view does not hold.
+    Returns `columns` (B, T, ...), `row_id` (B, T) on the host, `prev_action` (B, ...) and, per name
+    of `context`, `context/<name>` (B, ...). Raises KeyError for a context that the view does not
+    hold.
     """
-    batch = view.gather(rows, columns)
+    batch = numbers.gather(rows, columns)
     begins = ~view.follows(rows)
-    batch[IS_LAST][:, :-1] |= begins[:, 1:]
+    batch[IS_LAST][:, :-1] |= numbers.place(begins[:, 1:])
     previous = view.before(rows[:, 0])
     known = previous >= 0
     source = np.where(known, previous, rows[:, 0])  # any row in view: masked below
-    found = view.gather(source, [ACTION, *(EXTRA_PREFIX + name for name in context)])
-    batch["prev_action"] = _masked(found.pop(ACTION), known)
+    found = numbers.gather(source, [ACTION, *(EXTRA_PREFIX + name for name in context)])
+    batch["prev_action"] = _masked(found.pop(ACTION), numbers.place(~known))
     if context:
-        known &= view.has_extras(source)
+        known = known & view.has_extras(source)
     begins[:, 0] = ~known
-    batch[IS_FIRST] |= begins
+    batch[IS_FIRST] |= numbers.place(begins)
+    unknown = numbers.place(~known)
     for name in context:
-        batch[f"context/{name}"] = _masked(found[EXTRA_PREFIX + name], known)
+        batch[f"context/{name}"] = _masked(found[EXTRA_PREFIX + name], unknown)
     return batch | {"row_id": rows}
 
 
@@ -268,7 +304,7 @@ class _FreshWindows:
         self.queue = deque((list(window) for window in state["queue"]), FRESH_WINDOWS)
 
 
-def _masked(values: NDArray[Any], known: NDArray[np.bool_]) -> NDArray[Any]:
+def _masked(values: Any, unknown: Any) -> Any:
     """Zeros where not known."""
-    values[~known] = 0
+    values[unknown] = 0
     return values

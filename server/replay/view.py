@@ -184,21 +184,30 @@ class ReplayView:
         """Which rows have all declared extras; `rows` of any shape, all in view."""
         return self._has_extras[rows % self.capacity]
 
-    def write_back(self, rows: Rows, context: Mapping[str, NDArray[Any]]) -> None:
+    def write_back(self, rows: Rows, context: Mapping[str, Any]) -> None:
         """Replace the extras of rows; rows that are no longer in view are left out.
 
         Args:
             rows: (B, T) row ids.
-            context: name without prefix -> (B, T, ...), every name that an agent keeps.
+            context: name without prefix -> (B, T, ...) array or tensor on the host, every name
+                that an agent keeps.
         """
         flat = rows.reshape(-1)
-        alive = (flat >= self.tail) & (flat < self.head)
+        alive = self.holds(flat)
         slots = flat[alive] % self.capacity
         for name, values in context.items():
             ring = self._rings[EXTRA_PREFIX + name]
-            ring[slots] = values.reshape(-1, *ring.shape[1:])[alive]
+            ring[slots] = np.asarray(values).reshape(-1, *ring.shape[1:])[alive]
         if context:
-            self._has_extras[slots] = True
+            self.mark(flat[alive])
+
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which rows are in view."""
+        return (rows >= self.tail) & (rows < self.head)
+
+    def mark(self, rows: Rows) -> None:
+        """Note that rows in view have all declared extras, wherever these are kept."""
+        self._has_extras[rows % self.capacity] = True
 
     def gather(self, rows: Rows, names: Sequence[str]) -> Columns:
         """Columns of rows in view, copied: `rows` of any shape (...) gives (..., *shape)."""
@@ -206,6 +215,10 @@ class ReplayView:
         found = {name: self._rings[name][slots] for name in names if name in self._rings}
         wide = [name for name in names if name not in found]
         return found | self._gather_wide(rows, slots, wide) if wide else found
+
+    def place(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array where those of `gather` are: on the host, as it is."""
+        return array
 
     def _gather_wide(self, rows: Rows, slots: Rows, names: Sequence[str]) -> Columns:
         """Copy runs of rows that lie together in a chunk, from the store's own memory."""
@@ -249,10 +262,14 @@ class ReplayView:
         for name, column in layout.columns.items():
             if name in self._rings and self._fits(name, column):
                 self._rings[name][slots] = column.read(value, header.rows)
-        complete = bool(self._extras) and all(
-            name in layout.columns and self._fits(name, layout.columns[name])
+        absent = [
+            name
             for name in self.extras
-        )
+            if name not in layout.columns or not self._fits(name, layout.columns[name])
+        ]
+        for name in absent:
+            self._rings[name][slots] = 0  # not those of a row that was here before
+        complete = bool(self._extras) and not absent
         # A row that no policy chose, such as a hold, has zeros in their place.
         self._has_extras[slots] = complete & (self._rings[POLICY_VERSION][slots] != NO_POLICY)
         serial = self._episode(stream, header.episode, self._task(snapshot, header.task))

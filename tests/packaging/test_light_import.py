@@ -32,10 +32,12 @@ HEAVY_FOR_THE_GATEWAY = frozenset(["torch", "onnx", "onnxscript", "agents", "sim
 LEARNER_SIDE = (
     "server.catalog",
     "server.checkpoint",
+    "server.device_columns",
     "server.learner",
     "server.lockstep",
     "server.prefetch",
     "server.publisher",
+    "server.staging",
     "server.torch_policy",
     "server.training",
 )

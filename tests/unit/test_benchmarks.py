@@ -1,12 +1,15 @@
 import json
 import re
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
 
 from agents.agent import Sequences
-from benchmarks import acting, learner, machine, planning, plots, run
+from agents.registry import AGENTS, agent_class
+from benchmarks import acting, cases, learner, machine, planning, plots, run
+from benchmarks.agents import build
 from server.job import Job
 from server.training import make_limiter
 
@@ -53,25 +56,77 @@ def test_a_cheap_benchmark_measures_something(name, capsys, monkeypatch, tmp_pat
 
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
 def test_acting_says_what_a_step_costs():
-    row = acting.measure(quick=True)["rows"][0]
+    found = acting.measure(quick=True)
+    row = found["rows"][0]
     assert 0 < row["p50_ms"] <= row["p99_ms"]
     assert row["weights_kb"] > 4 * 50  # over 50,000 parameters of four bytes
+    (planet,) = found["agents"]
+    assert (planet["agent"], planet["acts"]) == ("planet", "cem 200x15x3")
+    assert planet["decisions_per_s"] == pytest.approx(1e3 / planet["p50_ms"])
+
+
+def test_planner_and_actor_are_compared_in_models_of_one_size():
+    cores = [build(name, "vectors").world.rssm for name in ("planet", "dreamer-v1")]
+    planet, dreamer = ({k: p.shape for k, p in core.named_parameters()} for core in cores)
+    for shapes in (planet, dreamer):
+        del shapes["posterior_in.weight"]  # also takes what the encoder yields, which is wider
+    assert planet == dreamer
+    assert planet["prior_out.weight"] == (2 * 30, 200)
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
-def test_planning_has_rows_for_every_method_with_and_without_budget(monkeypatch):
-    monkeypatch.setattr(planning, "BUDGET_S", 0.002)
-    found = planning.tables({"small": planning.recurrent(8)}, planning.VECTORS, quick=True)
-    assert [r["method"] for r in found["rows"]] == ["actor", *planning.METHODS]
-    assert [r["method"] for r in found["deadline"]] == [*planning.METHODS]
-    assert all(0 < r["planned_share"] < 1 for r in found["deadline"])
+def test_an_actor_is_compared_with_plans_in_two_models():
+    found = planning.measure(quick=True)
+    assert [row["plans_in"] for row in found["ratio"]] == ["planet", "dreamer-v1"]
+    for row in found["ratio"]:
+        assert row["ratio"] == pytest.approx(row["planner_p50_ms"] / row["actor_p50_ms"])
+    assert found["rows"][0]["candidates"] == 32
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_planning_within_a_budget_says_how_much_was_planned():
+    row = planning.deadline(planning.QUICK, 0.002, 10)
+    assert row["method"] == planning.QUICK.method
+    assert 0 <= row["least_candidates"] <= row["planned_share"] * 64
+    assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
 
 
 def test_learner_times_updates():
-    case = learner.Case("tiny", "vectors", warmup=0, repeats=1)
+    case = cases.Case("tiny", "vectors", warmup=0, repeats=1)
     row = learner.time_updates(case)
     assert row["updates_per_s"] == pytest.approx(1 / row["wall_s"])
     assert row["repeats"] == 1
+    assert (row["size"], row["batch"], row["device"]) == ("tiny", "16x64", "cpu")
+
+
+def test_every_case_can_be_built_and_says_what_it_is():
+    found = [*cases.sizes(False, True), *cases.agents(False, True)]
+    assert len(found) == len({replace(case, warmup=0, repeats=0) for case in found})
+    for case in found:
+        config = agent_class(case.agent).config_type
+        config.model_validate(
+            {**(config.presets[case.preset] if case.preset else {}), **case.config}
+        )
+        assert case.device == "cuda" or not (case.captured or case.precision == "bfloat16")
+    assert {case.agent for case in found if case.named} == set(AGENTS) - {"random"}
+    assert {case.device for case in cases.sizes(False, False)} == {"cpu"}
+
+
+def test_figures_of_others_stand_beside_the_same_work_only():
+    same = cases.reference(cases.Case("1M", "vectors", threads=2))
+    assert (same["peer"], same["peer_wall_s"]) == ("danijar/dreamerv3", 1.00)
+    for other in (
+        cases.Case("1M", "vectors", threads=2, compiled=True),
+        cases.Case("1M", "vectors", threads=2, preset="laptop"),
+        cases.Case("1M", "vectors", threads=2, agent="planet"),
+        cases.Case("1M", "vectors", threads=2, device="cuda"),
+    ):
+        assert cases.reference(other)["peer"] is None
+    fast = cases.Case(
+        "12M", "image", device="cuda", compiled=True, captured=True, precision="bfloat16"
+    )
+    assert cases.reference(fast)["peer_wall_s"] == 0.022
+    assert cases.reference(fast)["target_wall_s"] == 0.030
 
 
 def test_nothing_holds_the_learner_back_while_it_is_watched(tmp_path):

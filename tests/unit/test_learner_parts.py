@@ -65,6 +65,14 @@ def test_means_are_taken_once() -> None:
     assert metrics.take() == {}
 
 
+def test_means_leave_what_they_were_given_alone() -> None:
+    metrics, loss, late = MeanMetrics(), torch.tensor(1.0), torch.tensor(6, dtype=torch.int64)
+    for more in ({}, {"late": late}, {}):
+        metrics.add({"loss": loss, **more})
+    assert (loss.item(), late.item()) == (1.0, 6)
+    assert metrics.take() == {"loss": 1.0, "late": 2.0}
+
+
 @pytest.mark.parametrize(
     ("data", "size"),
     [

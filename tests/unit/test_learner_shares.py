@@ -39,6 +39,9 @@ class Batches:
         self._clock.advance(0.05 if self._some else 0.1)
         return ({}, np.empty(0, np.int64)) if self._some else None
 
+    def write_back(self, row_ids, context) -> None:
+        pass
+
 
 @pytest.mark.parametrize("some", [True, False], ids=["a batch came", "none came"])
 @pytest.mark.parametrize("held_back", [True, False], ids=["no rows", "slow sampling"])

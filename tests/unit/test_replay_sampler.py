@@ -138,6 +138,16 @@ def test_rows_that_no_policy_chose_have_no_context_until_it_is_written_back(stor
     assert view.has_extras(held).all()
 
 
+def test_rows_without_extras_do_not_inherit_those_of_rows_gone_by(store: ReplayStore):
+    view, recorder = ReplayView(store, capacity=MAX_CHUNK_ROWS, extras=EXTRAS), Recorder()
+    store.commit(recorder.chunks(MAX_CHUNK_ROWS, extras=True))
+    store.commit(recorder.chunks(10))
+    view.refresh()
+    found = view.gather(np.arange(10, MAX_CHUNK_ROWS + 10), ["policy/h"])["policy/h"]
+    assert found[:-10].any(1).all()
+    assert not found[-10:].any()
+
+
 def test_write_back_reaches_its_rows_and_no_others_after_the_ring_has_turned(store: ReplayStore):
     view = ReplayView(store, capacity=MAX_CHUNK_ROWS, extras=EXTRAS)
     recorder = Recorder()
