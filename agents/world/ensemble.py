@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from agents.blocks.nets import BlockDense
+from agents.blocks.nets import BlockDense, Dense
 from agents.blocks.scalars import widen
 from agents.world.rssm import bounded
 
@@ -16,8 +16,8 @@ class Ensemble(nn.Module):
     """Predicts the next stochastic state from features and action, several times over
     (Sekar et al. 2020, "Planning to explore via self-supervised world models").
 
-    The members differ by their start alone. They are one block-diagonal network, so any number of
-    them is a few launches.
+    The members differ by their start alone. They are one network, block-diagonal behind its first
+    layer, so any number of them is a few launches.
 
     Args:
         feat: F.
@@ -33,7 +33,7 @@ class Ensemble(nn.Module):
         # A member's fan-in is its own inputs, not those of all: else all would start near 0, alike.
         start = math.sqrt(members)
         self.layers = nn.Sequential(
-            BlockDense(members * (feat + actions), members * units, members, outscale=start),
+            Dense(feat + actions, members * units, norm=False, act=False),  # all read the same
             nn.SiLU(),
             BlockDense(members * units, members * units, members, outscale=start),
             nn.SiLU(),
@@ -42,9 +42,7 @@ class Ensemble(nn.Module):
 
     def forward(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(..., F), encoded (..., A) -> (..., members, targets)."""
-        x = torch.cat([feat, bounded(action)], -1)
-        x = x.unsqueeze(-2).expand(*x.shape[:-1], self.members, x.shape[-1]).flatten(-2)
-        out: torch.Tensor = widen(self.layers(x))
+        out: torch.Tensor = widen(self.layers(torch.cat([feat, bounded(action)], -1)))
         return out.reshape(*out.shape[:-1], self.members, -1)
 
     def loss(self, feat: torch.Tensor, action: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 from agents.blocks.control import FixedEntropy
 from agents.blocks.normalize import MeanStdNormaliser, NoNormaliser
 from agents.blocks.policies import Normal
-from agents.blocks.scalars import UnitNormal
+from agents.blocks.scalars import SymlogNumber, UnitNormal, symlog
 from agents.blocks.slow import CopiedCritic
 from agents.world.behaviour import Behaviour, BehaviourSpec, Dream
 from agents.world.coding import DREAMER_V1
@@ -132,6 +132,14 @@ def test_returns_of_a_dream_by_hand() -> None:
     torch.testing.assert_close(losses["policy"], -returns * torch.tensor([[1.0, 0.5]]))
     error = returns - 3 * torch.tensor([[1.0, 1.25]])
     torch.testing.assert_close(losses["value"], 0.5 * error**2 * torch.tensor([[1.0, 0.5]]))
+
+
+def test_returns_are_of_numbers_and_not_of_what_heads_put_out() -> None:
+    """TorchRL #4066: the same world, told by heads that put out symlogs."""
+    setting = Setting()
+    setting.world.reward = lambda feat: SymlogNumber(symlog(feat[..., 0]))
+    setting.behaviour.value.forward = lambda feat: SymlogNumber(symlog(3 * feat[..., 0]))
+    torch.testing.assert_close(setting.losses()[1], Setting().losses()[1])
 
 
 def test_the_gradient_of_the_imagined_return_by_hand() -> None:
