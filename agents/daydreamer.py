@@ -16,7 +16,7 @@ from agents.blocks.adam import Adam
 from agents.blocks.nets import NORMED_ELU
 from agents.blocks.normalize import MeanStdNormaliser
 from agents.blocks.slow import CopiedCritic
-from agents.world.agent import Parts, Recipe, WorldAgent, WorldConfig
+from agents.world.agent import ActorCriticConfig, Parts, Recipe, WorldAgent
 from agents.world.behaviour import BehaviourSpec
 from agents.world.coding import DAYDREAMER
 from agents.world.heads import entropy_target
@@ -27,7 +27,7 @@ from agents.world.rssm import Core
 from agents.world.sizes import DAYDREAMER_SIZES
 
 
-class DayDreamerConfig(WorldConfig):
+class DayDreamerConfig(ActorCriticConfig):
     """Defaults are those of the paper's arms and Sphero; `size` a1 is the quadruped's."""
 
     presets = {  # noqa: RUF012 - a ClassVar of the base
@@ -46,20 +46,14 @@ class DayDreamerConfig(WorldConfig):
     size: Literal["tiny", "a1", "arm", "default"] = Field("arm", description="Widths of networks.")
     batch_size: int = Field(32, ge=1, description="Windows per update.")
     batch_length: int = Field(32, ge=2, description="Rows per window.")
-    horizon: int = Field(15, ge=1, description="Imagined steps.")
     discount: float = Field(0.995, gt=0, lt=1, description="Per step.")
-    return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
     kl_target: float = Field(3.5, gt=0, description="Divergence that its weight seeks, in nats.")
     kl_balance: float = Field(0.8, ge=0, le=1, description="Share that teaches the prior.")
     entropy: float = Field(
         0.4, gt=0, lt=1, description="Entropy that is sought, as a share of its range."
     )
     unimix: float = Field(0.1, ge=0, le=1, description="Share of random among Discrete actions.")
-    learning_rate: float = Field(1e-4, gt=0, description="Of the world model.")
-    actor_learning_rate: float = Field(1e-4, gt=0, description="Of the actor.")
-    value_learning_rate: float = Field(1e-4, gt=0, description="Of the critic.")
     weight_decay: float = Field(1e-2, ge=0, description="Of kernels, per update and rate.")
-    clip: float = Field(100.0, gt=0, description="Largest norm of each gradient.")
     slow_every: int = Field(100, ge=1, description="Updates between copies of the critic.")
 
 
@@ -110,14 +104,8 @@ class DayDreamer(WorldAgent):
 
     def _optimizers_of(self, parts: Parts) -> dict[str, Adam]:
         config = self.config
-        rates = {
-            "model": config.learning_rate,
-            "policy": config.actor_learning_rate,
-            "value": config.value_learning_rate,
-            "ensemble": config.learning_rate,
-        }
         decay = config.weight_decay
         return {
-            k: Adam(p, rates[k], config.clip, eps=1e-6, weight_decay=decay)
+            k: Adam(p, config.rates[k], config.clip, eps=1e-6, weight_decay=decay)
             for k, p in parts.items()
         }

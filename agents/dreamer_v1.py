@@ -16,7 +16,7 @@ from agents.blocks.adam import Adam
 from agents.blocks.control import FixedEntropy
 from agents.blocks.nets import ELU
 from agents.blocks.normalize import NoNormaliser
-from agents.world.agent import Parts, Recipe, WorldAgent, WorldConfig
+from agents.world.agent import ActorCriticConfig, Parts, Recipe, WorldAgent
 from agents.world.behaviour import BehaviourSpec
 from agents.world.coding import DREAMER_V1
 from agents.world.kl import FreeNatsOfMean
@@ -26,7 +26,7 @@ from agents.world.rssm import Core
 from agents.world.sizes import V1_SIZES
 
 
-class DreamerV1Config(WorldConfig):
+class DreamerV1Config(ActorCriticConfig):
     """Defaults are the paper's and its code's."""
 
     presets = {  # noqa: RUF012 - a ClassVar of the base
@@ -46,9 +46,7 @@ class DreamerV1Config(WorldConfig):
     size: Literal["tiny", "paper"] = Field("paper", description="Widths of all networks.")
     batch_size: int = Field(50, ge=1, description="Windows per update.")
     batch_length: int = Field(50, ge=2, description="Rows per window.")
-    horizon: int = Field(15, ge=1, description="Imagined steps.")
     discount: float = Field(0.99, gt=0, lt=1, description="Per step.")
-    return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
     vector_scale: float = Field(
         1.0, ge=0, description="Weight of predicting vectors; the paper has pixels only."
     )
@@ -59,7 +57,6 @@ class DreamerV1Config(WorldConfig):
     learning_rate: float = Field(6e-4, gt=0, description="Of the world model.")
     actor_learning_rate: float = Field(8e-5, gt=0, description="Of the actor.")
     value_learning_rate: float = Field(8e-5, gt=0, description="Of the critic.")
-    clip: float = Field(100.0, gt=0, description="Largest norm of each gradient.")
     act_noise: float = Field(0.3, ge=0, description="Deviation of noise on a Box action.")
 
 
@@ -106,10 +103,4 @@ class DreamerV1(WorldAgent):
 
     def _optimizers_of(self, parts: Parts) -> dict[str, Adam]:
         config = self.config
-        rates = {
-            "model": config.learning_rate,
-            "policy": config.actor_learning_rate,
-            "value": config.value_learning_rate,
-            "ensemble": config.learning_rate,
-        }
-        return {k: Adam(p, rates[k], config.clip, eps=1e-7) for k, p in parts.items()}
+        return {k: Adam(p, config.rates[k], config.clip, eps=1e-7) for k, p in parts.items()}

@@ -17,7 +17,7 @@ from agents.blocks.control import FixedEntropy
 from agents.blocks.nets import ELU
 from agents.blocks.normalize import NoNormaliser
 from agents.blocks.slow import CopiedCritic
-from agents.world.agent import Parts, Recipe, WorldAgent, WorldConfig
+from agents.world.agent import ActorCriticConfig, Parts, Recipe, WorldAgent
 from agents.world.behaviour import BehaviourSpec
 from agents.world.coding import DREAMER_V2
 from agents.world.kl import BalancedKL
@@ -27,7 +27,7 @@ from agents.world.rssm import Core
 from agents.world.sizes import V2_SIZES
 
 
-class DreamerV2Config(WorldConfig):
+class DreamerV2Config(ActorCriticConfig):
     """Defaults are those for the control suite; the preset `atari` is for games."""
 
     presets = {  # noqa: RUF012 - a ClassVar of the base
@@ -61,9 +61,7 @@ class DreamerV2Config(WorldConfig):
     )
     batch_size: int = Field(50, ge=1, description="Windows per update; the code has 16.")
     batch_length: int = Field(50, ge=2, description="Rows per window.")
-    horizon: int = Field(15, ge=1, description="Imagined steps.")
     discount: float = Field(0.99, gt=0, lt=1, description="Per step.")
-    return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
     kl_scale: float = Field(1.0, ge=0, description="Weight of the divergence.")
     kl_balance: float = Field(0.8, ge=0, le=1, description="Share that teaches the prior.")
     vector_scale: float = Field(
@@ -78,7 +76,6 @@ class DreamerV2Config(WorldConfig):
     actor_learning_rate: float = Field(8e-5, gt=0, description="Of the actor.")
     value_learning_rate: float = Field(8e-5, gt=0, description="Of the critic.")
     weight_decay: float = Field(1e-6, ge=0, description="Of kernels, per update.")
-    clip: float = Field(100.0, gt=0, description="Largest norm of each gradient.")
     slow_every: int = Field(100, ge=1, description="Updates between copies of the critic.")
 
 
@@ -128,14 +125,14 @@ class DreamerV2(WorldAgent):
 
     def _optimizers_of(self, parts: Parts) -> dict[str, Adam]:
         config = self.config
-        rates = {
-            "model": config.learning_rate,
-            "policy": config.actor_learning_rate,
-            "value": config.value_learning_rate,
-            "ensemble": config.learning_rate,
-        }
         # The published code takes off the same share whatever the rate.
         return {
-            k: Adam(p, rates[k], config.clip, eps=1e-5, weight_decay=config.weight_decay / rates[k])
+            k: Adam(
+                p,
+                config.rates[k],
+                config.clip,
+                eps=1e-5,
+                weight_decay=config.weight_decay / config.rates[k],
+            )
             for k, p in parts.items()
         }

@@ -114,17 +114,18 @@ def _gpu_sizes() -> list[Case]:
 
 
 def agents(quick: bool, gpu: bool) -> list[Case]:
-    """Every agent at its laptop preset, eager and compiled, and at its paper's settings."""
+    """Every agent at its laptop preset, PlaNet's compiled too, and at its paper's settings."""
     if quick:
         return [
             Case("", "vectors", repeats=2, agent=name, preset="laptop", named=True)
             for name in AGENTS
         ]
     laptop = [
-        Case("", kind, agent=name, preset="laptop", compiled=compiled, named=True)
+        Case("", kind, agent=name, preset="laptop", named=True)
         for name in AGENTS
-        for kind, compiled in (("vectors", False), ("vectors", True), ("image", False))
+        for kind in SPACES
     ]
+    laptop.append(Case("", "vectors", agent="planet", preset="laptop", compiled=True, named=True))
     paper = [
         Case("", kind, agent=name, repeats=2 if name == "planet" else 1, warmup=0, named=True)
         for name in AGENTS

@@ -1,7 +1,6 @@
-"""Updates per second of every agent, and what share of its time the real learner waits for data.
+"""Dreamer's updates per second, and what share of its time the real learner waits for data.
 
-`rows` are Dreamer by size, threads and device; `agents` is every agent at its laptop preset and at
-its paper's settings. Each line is measured in a process of its own:
+The rows are by size, observations, threads and mode. Each is measured in a process of its own:
 `python -m benchmarks.learner update|wait JSON`, with the fields of `benchmarks.cases.Case`.
 """
 
@@ -31,25 +30,25 @@ WAIT_S = 20.0  # of the learner's time, after its first update
 
 def measure(quick: bool = False) -> Payload:
     """Rows of updates, and under `waiting` those of the learner process."""
-    gpu = _has_gpu()
     waits = [
         _in_process("wait", {"size": size, "observations": kind, "seconds": 3 if quick else WAIT_S})
         for size, kind in (("tiny", "image"), *(() if quick else (("12M", "vectors"),)))
     ]
     return {
-        "rows": [_row(case) for case in cases.sizes(quick, gpu)],
-        "agents": [_row(case) for case in cases.agents(quick, gpu)],
+        "rows": [measured(case) for case in cases.sizes(quick, has_gpu())],
         "waiting": waits,
     }
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether rows of CUDA can be measured."""
     import torch
 
     return torch.cuda.is_available()
 
 
-def _row(case: Case) -> Row:
+def measured(case: Case) -> Row:
+    """A row, with the figures of others beside it."""
     return _in_process("update", asdict(case)) | cases.reference(case)
 
 

@@ -1,7 +1,7 @@
 """Run all benchmarks with `make bench`, or some of them with `make bench ARGS="robots"`.
 
-Each prints its tables and leaves benchmarks/results/<name>.json. All together take about ten
-minutes on two cores; --quick takes one or two, says little, and keeps nothing.
+Each prints its tables and leaves benchmarks/results/<name>.json. All together take about half
+an hour on two cores; --quick takes one or two, says little, and keeps nothing.
 """
 
 import argparse
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, str] = {
     "acting": "benchmarks.acting",
     "planning": "benchmarks.planning",
     "learner": "benchmarks.learner",
+    "generations": "benchmarks.generations",
     "ingest": "benchmarks.ingest",
     "spool": "benchmarks.spool",
     "swap": "benchmarks.swap",

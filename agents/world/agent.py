@@ -79,6 +79,27 @@ class WorldConfig(AgentConfig):
         return {"members": self.ensemble, "exploit": self.exploit, "explore": self.explore}
 
 
+class ActorCriticConfig(WorldConfig):
+    """Of the agents from before DreamerV3, whose model, actor and critic learn at three rates."""
+
+    horizon: int = Field(15, ge=1, description="Imagined steps.")
+    return_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of the returns.")
+    learning_rate: float = Field(1e-4, gt=0, description="Of the world model.")
+    actor_learning_rate: float = Field(1e-4, gt=0, description="Of the actor.")
+    value_learning_rate: float = Field(1e-4, gt=0, description="Of the critic.")
+    clip: float = Field(100.0, gt=0, description="Largest norm of each gradient.")
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rates by the part of the agent, see `Recipe`."""
+        return {
+            "model": self.learning_rate,
+            "policy": self.actor_learning_rate,
+            "value": self.value_learning_rate,
+            "ensemble": self.learning_rate,
+        }
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What one generation is made of.
