@@ -130,6 +130,7 @@ class _Progress:
 
     async def summary(self) -> Summary:
         """What has been achieved so far."""
+        await self._service.writer.flush()  # the last rows may have come in one go
         await self._look()
         returns = [episode.total_reward for episode in self._episodes]
         policies = await asyncio.to_thread(

@@ -28,6 +28,7 @@ class Service:
     experiments: Experiments
     catalog: AgentCatalog
     fleet: Fleet
+    writer: Writer
 
 
 @asynccontextmanager
@@ -66,7 +67,7 @@ async def _open(settings: Settings) -> AsyncIterator[Service]:
         try:
             await experiments.open(gateway)
             catalog.preload()
-            yield Service(settings, storage, experiments, catalog, gateway)
+            yield Service(settings, storage, experiments, catalog, gateway, writer)
         finally:
             await gateway.stop()
             await experiments.close()

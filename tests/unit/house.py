@@ -119,7 +119,7 @@ async def open_house(tmp_path, manner="good"):
         experiments = Experiments(settings, storage, writer, checker, command, SHORT)
         await experiments.load()
         await experiments.open(fleet)
-        house = House(Service(settings, storage, experiments, checker, fleet), writer)
+        house = House(Service(settings, storage, experiments, checker, fleet, writer), writer)
         try:
             async with house.http:
                 yield house
