@@ -2,12 +2,14 @@
 
 python -m benchmarks.learning [pendulum/dreamer] [pixels/planet ...] [--seeds 0 1 2]
 
-A result goes to benchmarks/results/learning_<task>_<agent>.json, its curve beside it.
+A result goes to benchmarks/results/learning_<task>_<agent>.json; learning_<task>.png shows all
+agents' curves.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,9 +95,24 @@ def keep(name: str, runs: list[dict[str, Any]]) -> None:
     """Write what the seeds so far came to; a run of many minutes may be broken off."""
     rows = [row for result in runs for row in summary(result)]
     print(name, *rows, sep="\n  ", flush=True)
-    file = "learning_" + name.replace("/", "_").replace("-", "_")
-    machine.write(file, {"rows": rows, "runs": runs, "seeds": [row["seed"] for row in rows]})
-    plots.learning_curve(file, curves(runs), title=name)
+    seeds = sorted({row["seed"] for row in rows})
+    machine.write(file_of(name), {"rows": rows, "runs": runs, "seeds": seeds})
+    draw(name.split("/")[0])
+
+
+def file_of(name: str) -> str:
+    """Name of a run's result, without its ending."""
+    return "learning_" + name.replace("/", "_").replace("-", "_")
+
+
+def draw(task: str) -> None:
+    """One picture of all agents that have learned a task."""
+    every: dict[str, list[Any]] = {}
+    for name in RUNS:
+        path = machine.RESULTS / f"{file_of(name)}.json"
+        if name.startswith(f"{task}/") and path.exists():
+            every |= curves(json.loads(path.read_text())["runs"])
+    plots.learning_curve(f"learning_{task}", every, title=task)
 
 
 def curves(runs: list[dict[str, Any]]) -> dict[str, list[Any]]:
