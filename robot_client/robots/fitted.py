@@ -6,11 +6,13 @@ The common spaces of some robots are the smallest that hold those of each:
     Discrete observation      as many values as the largest has
     image, or any other Box   of one shape and dtype everywhere
     Box action                (A,) in [-1, 1], A the most numbers that one of them takes; a robot's
-                              own bounds lie at -1 and 1, and what it does not take counts as 0
+                              own bounds lie at -1 and 1, and it ignores what it does not take
     Discrete action           as many as the largest has; a robot of n takes a for a modulo n
 
 Bounds are the union of the robots' own. The action that is recorded as executed is the one that the
-robot took, in the common space. All robots have the same keys, with one exception: where each has a
+robot took, in the common space; the numbers that it ignores are recorded as they were asked for. A
+model that plans must have seen that they make no difference: had they always been 0, it would
+believe anything of a plan that sets them. All robots have the same keys, with one exception: where each has a
 single vector, or image, that the others do not call the same, these are one key, which takes the
 first of their names in the alphabet.
 """
@@ -69,7 +71,7 @@ class Fitted:
 
     def apply(self, action: Action) -> Action:
         """Send what the robot takes of the action; what it really took, in the common space."""
-        return self._actions.common(self._robot.apply(self._actions.own(action)))
+        return self._actions.common(self._robot.apply(self._actions.own(action)), action)
 
     def hold(self) -> Action:
         """Hold in the robot's own way or, where it has none, stop: then it rests."""
@@ -220,7 +222,7 @@ class _Actions(Protocol):
 
     def own(self, action: Action) -> Action: ...
 
-    def common(self, executed: Action) -> Action: ...
+    def common(self, executed: Action, asked: Action | None = None) -> Action: ...
 
 
 class _Scaled:
@@ -234,9 +236,10 @@ class _Scaled:
     def own(self, action: Action) -> Action:
         return as_action(self._space, self._centre + self._half * action[: self._half.size])
 
-    def common(self, executed: Action) -> Action:
+    def common(self, executed: Action, asked: Action | None = None) -> Action:
         moved = executed.ravel() - self._centre
-        found = np.zeros(self._size, np.float32)
+        found = np.zeros(self._size, np.float32) if asked is None else np.clip(asked, -1, 1)
+        found = found.astype(np.float32)
         # A number that cannot change has no place between its bounds: it counts as 0.
         np.divide(moved, self._half, out=moved, where=self._half > 0)
         found[: moved.size] = np.where(self._half > 0, moved, 0)
@@ -252,7 +255,7 @@ class _Folded:
     def own(self, action: Action) -> Action:
         return as_action(self._space, action % self._space.n)
 
-    def common(self, executed: Action) -> Action:
+    def common(self, executed: Action, asked: Action | None = None) -> Action:
         return executed
 
 

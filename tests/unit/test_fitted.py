@@ -135,10 +135,10 @@ def test_an_action_is_scaled_to_the_bounds_and_the_rest_of_it_ignored() -> None:
     wanted = np.array([-0.5, 0.25, 0.7, -1], np.float32)
     executed = fitted.apply(wanted)
     assert robot.sent == [[0.25, 0.5]]
-    assert executed.tolist() == [-0.5, 0.25, 0, 0]
+    assert executed.tolist() == wanted.tolist()  # what is ignored is recorded as it was asked for
     assert executed.dtype == np.float32
     for end, sent in ((-1, [0, -2]), (1, [1, 2])):
-        assert fitted.apply(np.full(4, end, np.float32)).tolist() == [end, end, 0, 0]
+        assert fitted.apply(np.full(4, end, np.float32)).tolist() == [end] * 4
         assert robot.sent[-1] == sent
 
 
