@@ -12,9 +12,9 @@ The common spaces of some robots are the smallest that hold those of each:
 Bounds are the union of the robots' own. The action that is recorded as executed is the one that the
 robot took, in the common space; the numbers that it ignores are recorded as they were asked for. A
 model that plans must have seen that they make no difference: had they always been 0, it would
-believe anything of a plan that sets them. All robots have the same keys, with one exception: where each has a
-single vector, or image, that the others do not call the same, these are one key, which takes the
-first of their names in the alphabet.
+believe anything of a plan that sets them. All robots have the same keys, with one exception: where
+each has a single vector, or image, that the others do not call the same, these are one key, which
+takes the first of their names in the alphabet.
 """
 
 from __future__ import annotations
