@@ -6,7 +6,6 @@ The rows are by size, observations, threads and mode. Each is measured in a proc
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import numpy as np
 
 from benchmarks import cases
 from benchmarks.cases import Case
-from benchmarks.machine import ROOT, Payload, Row, load
+from benchmarks.machine import ROOT, Payload, Row, load, peak_mb
 from benchmarks.workload import ACTIONS, SPACES, filled
 from robot_client.schema import space_to_json
 
@@ -88,7 +87,7 @@ def time_updates(case: Case) -> Row:
         **_names(case, agent.config),
         **_costs(wall[case.warmup :], cpu[case.warmup :]),
         "first_s": first,
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "rss_mb": peak_mb(),
         "gpu_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else None,
         "repeats": case.repeats,
         "load1": load(),

@@ -43,6 +43,16 @@ def write(name: str, payload: Payload, seed: int | None = None, folder: Path = R
     return path
 
 
+def peak_mb() -> float:
+    """Most memory that this process has held, in megabytes (Linux).
+
+    Not `getrusage`: its figure is never below what the parent held when it started the process.
+    """
+    status = Path("/proc/self/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
 def load() -> float:
     """Processes that wanted to run during the last minute; above the benchmark's own, beware."""
     return round(os.getloadavg()[0], 2)
