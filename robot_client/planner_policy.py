@@ -76,9 +76,12 @@ class PlannerPolicy(GraphPolicy):
         began = self._clock.monotonic()
         deadline = None if self._budget_s is None else began + self._budget_s
         _, state, extras = self.observe("filter", carry, obs, is_first, rng, explore)
+        _check_finite(state)
         memory = self._planner.fresh(self._pace) if is_first else _from_arrays(carry.state)
         decision = self._planner.decide(state, memory, rng, self._clock, deadline)
         self._pace = decision.memory.pace
+        if decision.candidates and not np.isfinite(decision.expected):
+            raise BundleError("the model imagines no future that is finite")
         noisy = self._noisy(decision.plan[0], rng)  # drawn always, as other noise is
         action = self._actions.decode(noisy if explore else decision.plan[0])
         arrays = _to_arrays(decision.memory) | _report(decision)
@@ -128,6 +131,13 @@ def graph_model(
         value if "value" in names else None,
         planning.discount,
     )
+
+
+def _check_finite(state: State) -> None:
+    """A search would choose some action even in a state that is none. Raises BundleError."""
+    bad = [name for name, array in state.items() if not np.isfinite(array).all()]
+    if bad:
+        raise BundleError(f"the model's state is not finite: {', '.join(bad)}")
 
 
 def _to_arrays(memory: Memory) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -69,8 +70,9 @@ class Choice:
 
 def surprise(extras: Arrays) -> float:
     """How far the observation was from what the policy's model expected, in nats; see
-    `messages.Heartbeat`."""
-    return float(extras.get("surprise", UNKNOWN))
+    `messages.Heartbeat`. What is not finite cannot travel: it is UNKNOWN."""
+    found = float(extras.get("surprise", UNKNOWN))
+    return found if math.isfinite(found) else UNKNOWN
 
 
 class Recorder(Protocol):

@@ -22,7 +22,7 @@ from robot_client.messages import PolicyReport
 from robot_client.planner_policy import PlannerPolicy
 from robot_client.policy import OnnxGraphs
 from robot_client.policy_cache import PolicyCache
-from robot_client.ports import Arrays, Carry, Policy
+from robot_client.ports import Arrays, Carry, Policy, surprise
 from robot_client.schema import ActionSpace, Source
 from server.publisher import Publisher
 from server.torch_policy import TorchGraphs, live_manifest
@@ -172,6 +172,35 @@ def test_a_budget_of_nothing_still_acts(box: Published) -> None:
         assert carry.state["plan/candidates"] == 0
 
 
+class Spoilt(TorchGraphs):
+    """One graph has diverged."""
+
+    def __init__(self, bundle: Live, graph: str, output: str) -> None:
+        super().__init__(bundle.acting, torch.device("cpu"))
+        self.spoilt = graph, output
+
+    def run(self, name: str, feed: Arrays) -> dict[str, Any]:
+        out = super().run(name, feed)
+        graph, output = self.spoilt
+        if name == graph:
+            out[output] = np.full_like(out[output], np.nan)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("graph", "output", "why"),
+    [
+        ("filter", "out_carry_h", "state is not finite: h"),
+        ("imagine", "out_reward", "no future that is finite"),
+    ],
+)
+def test_a_model_that_diverged_does_not_choose_an_action(graph: str, output: str, why: str) -> None:
+    live = Live(BOX)
+    policy = Act("planner").policy(live.manifest, Spoilt(live, graph, output), BOX)
+    with pytest.raises(BundleError, match=why):
+        list(steps(policy, explore=False))
+
+
 def test_graphs_share_the_weights_that_they_have_in_common(box: Published) -> None:
     graphs = box.graphs(tuple(box.manifest.graphs))
     assert set(graphs._weights) == {f"actor.{k}" for k in box.acting.graphs["policy"].state_dict()}
@@ -244,3 +273,11 @@ def test_a_robot_plans_and_says_so_in_every_row() -> None:
 
 def test_a_published_planner_survives_the_way(box: Published) -> None:
     assert Manifest.from_json(json.loads(json.dumps(box.manifest.to_json()))) == box.manifest
+
+
+@pytest.mark.parametrize(("found", "said"), [(0.5, 0.5), (np.nan, -1.0), (np.inf, -1.0)])
+def test_a_surprise_that_is_no_number_does_not_stop_the_heartbeat(
+    found: float, said: float
+) -> None:
+    assert surprise({"surprise": np.float32(found)}) == said
+    assert surprise({}) == -1.0
