@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from agents.blocks.scalars import symlog, widen
+from agents.blocks.scalars import widen
 
 LOG_2PI = math.log(2 * math.pi)
 _SHORT_AXIS = 8
@@ -169,14 +169,6 @@ def free_bits(divergence: torch.Tensor, floor: float = 1.0) -> torch.Tensor:
     return divergence.clamp(min=floor)
 
 
-def kl_losses(posterior: L, prior: L, floor: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """(...) dynamics loss, which moves the prior only, and (...) representation loss, which moves
-    the posterior only."""
-    dynamics = free_bits(kl(posterior.detach(), prior), floor)
-    representation = free_bits(kl(posterior, prior.detach()), floor)
-    return dynamics, representation
-
-
 @dataclass(frozen=True)
 class Bernoulli:
     """Yes or no, by its logit (...). As a head: whether the episode goes on."""
@@ -191,11 +183,6 @@ class Bernoulli:
         """(...) cross-entropy with a target (...) anywhere in 0..1."""
         logit = widen(self.logit)
         return F.softplus(logit) - target.to(logit.dtype) * logit
-
-
-def symlog_mse(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """(...) squared error of `pred` (..., D), in symlog space, from raw `target` (..., D)."""
-    return (widen(pred) - symlog(widen(target.detach()))).square().sum(-1)
 
 
 def image_mse(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -7,12 +7,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.blocks.dists import gumbel, kl_losses
+from agents.blocks.dists import gumbel
 from agents.blocks.nets import ELU
 from agents.world.decoder import Decoder
 from agents.world.encoder import Encoder
 from agents.world.rssm import RSSM, Core
 from agents.world.sizes import Size
+from tests.unit.worlds import kl_losses
 
 SIZE = Size(deter=64, hidden=32, classes=8, depth=2, units=32, stoch=4, layers=1)
 CORES = {

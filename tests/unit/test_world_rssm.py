@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from agents.blocks import dists
 from agents.blocks.dists import one_hot_latent
 from agents.world.rssm import RSSM, Carry, features
 from agents.world.sizes import Size
 from tests.oracle_cases import cases, close, load, tensors
+from tests.unit import worlds
 
 FILE = "4_rssm_core"
 SIZES = {
@@ -32,7 +32,7 @@ LAYERS = {
 
 def kl_losses(posterior, prior):
     """Of raw outputs (..., S, K) twice."""
-    return dists.kl_losses(one_hot_latent(posterior), one_hot_latent(prior))
+    return worlds.kl_losses(one_hot_latent(posterior), one_hot_latent(prior))
 
 
 class Forced(RSSM):

@@ -10,15 +10,23 @@ from gymnasium import spaces
 from torch import nn
 
 from agents.agent import Tensors
+from agents.blocks.dists import Latent
 from agents.registry import agent_class
 from agents.testing import random_batch
 from agents.world.agent import WorldAgent
+from agents.world.kl import DynRepKL
 
 VECTOR = spaces.Dict({"vector": spaces.Box(-1, 1, (3,), np.float32)})
 BOX = spaces.Box(-1, 1, (2,), np.float32)
 DISCRETE = spaces.Discrete(3)
 ACTORS = ("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2")
 WORLDS = (*ACTORS, "planet")
+
+
+def kl_losses(posterior: Latent, prior: Latent, floor: float = 1.0) -> Any:
+    """What DreamerV3's divergence costs, unweighted: dyn and rep."""
+    losses = DynRepKL(1.0, 1.0, floor)(posterior, prior).losses
+    return losses["dyn"], losses["rep"]
 
 
 def make(
