@@ -9,17 +9,17 @@ units, shares of the arena's side: in the camera's picture x goes right and y up
 
 from __future__ import annotations
 
-from functools import partial
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pybullet
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_client.errors import RobotError
 from robot_client.robot import Action, Reading
 from robot_client.schema import Task
+from sim.engine import Camera, Engine, box, empty
 
 Observe = Literal["vector", "camera", "both"]
 
@@ -50,6 +50,15 @@ GOAL_RADIUS = 0.05  # m
 
 CAMERA_HEIGHT = 3.0  # m: high, so that there is little perspective
 CAMERA_VIEW = ARENA + 2 * WALL_THICKNESS  # m, side of the floor in the picture
+OVERHEAD = Camera(
+    eye=(ARENA / 2, ARENA / 2, CAMERA_HEIGHT),
+    target=(ARENA / 2, ARENA / 2, 0.0),
+    up=(0.0, 1.0, 0.0),
+    view_deg=2 * math.degrees(math.atan(CAMERA_VIEW / 2 / CAMERA_HEIGHT)),
+    near=0.5,
+    far=CAMERA_HEIGHT + 1,
+    pixels=PIXELS,
+)
 
 
 class Ball:
@@ -86,14 +95,14 @@ class Ball:
         )
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._rng = np.random.default_rng()
-        self._world: _Engine | None = None  # while connected
+        self._world: Engine | None = None  # while connected
         self._ball: int | None = None  # its body, once there has been a reset
         self._reading: Reading | None = None  # of the present state, once observed
 
     def connect(self) -> None:
         """Start a physics engine of its own."""
         if self._world is None:
-            self._world = _Engine()
+            self._world = Engine()
 
     def reset(self, seed: int | None = None) -> None:
         """Put the ball somewhere away from the walls and let it settle.
@@ -136,22 +145,7 @@ class Ball:
         """(64, 64, 3) picture of the arena from above, whatever the robot observes."""
         world = self._connected()
         self._started()
-        centre = ARENA / 2
-        view = world.computeViewMatrix(
-            [centre, centre, CAMERA_HEIGHT], [centre, centre, 0], [0, 1, 0]
-        )
-        angle = 2 * np.degrees(np.arctan(CAMERA_VIEW / 2 / CAMERA_HEIGHT))
-        projection = world.computeProjectionMatrixFOV(float(angle), 1.0, 0.5, CAMERA_HEIGHT + 1)
-        _, _, pixels, _, _ = world.getCameraImage(
-            PIXELS,
-            PIXELS,
-            view,
-            projection,
-            shadow=0,
-            lightDirection=[0.3, 0.3, 1.0],
-            renderer=world.ER_TINY_RENDERER,
-        )
-        return np.asarray(pixels, np.uint8).reshape(PIXELS, PIXELS, 4)[..., :3].copy()
+        return OVERHEAD.picture(world)[0]
 
     def stop(self) -> None:
         """Nothing to do: no torque outlasts `apply`."""
@@ -162,7 +156,7 @@ class Ball:
             self._world.disconnect()
         self._world = self._ball = self._reading = None
 
-    def _connected(self) -> _Engine:
+    def _connected(self) -> Engine:
         if self._world is None:
             raise RobotError("ball: not connected")
         return self._world
@@ -186,22 +180,6 @@ class Ball:
         return Reading(obs, -distance if reward else 0.0, info={"distance": distance})
 
 
-class _Engine:
-    """A physics engine of its own: pybullet's functions and constants, bound to one connection.
-
-    PyBullet's own BulletClient does the same, but writes to standard output when it connects.
-    """
-
-    def __init__(self) -> None:
-        self._client = pybullet.connect(pybullet.DIRECT)
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(pybullet, name)
-        if callable(attribute):
-            return partial(attribute, physicsClientId=self._client)
-        return attribute
-
-
 def _spaces() -> dict[str, spaces.Box]:
     high = np.array([1, 1, 4, 4], np.float32)  # four times what the motors can reach
     low = np.array([0, 0, -4, -4], np.float32)
@@ -211,31 +189,21 @@ def _spaces() -> dict[str, spaces.Box]:
     }
 
 
-def _build(world: _Engine, start: NDArray[np.float64]) -> int:
+def _build(world: Engine, start: NDArray[np.float64]) -> int:
     """Empty the world and fill it anew: nothing of the episode before is left in the solver."""
-    world.resetSimulation()
-    world.setGravity(0, 0, -9.81)
-    world.setTimeStep(1 / PHYSICS_HZ)
-    world.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
+    empty(world, PHYSICS_HZ)
     centre, half = ARENA / 2, ARENA / 2 + WALL_THICKNESS
-    floor = _box(world, [half, half, 0.05], [centre, centre, -0.05], FLOOR_COLOUR)
+    floor = box(world, (half, half, 0.05), (centre, centre, -0.05), FLOOR_COLOUR)
     world.changeDynamics(floor, -1, lateralFriction=1.0, rollingFriction=ROLLING_FRICTION)
     thin, high = WALL_THICKNESS / 2, WALL_HEIGHT / 2
     for offset in (-thin, ARENA + thin):
-        _box(world, [thin, half, high], [offset, centre, high], WALL_COLOUR)
-        _box(world, [half, thin, high], [centre, offset, high], WALL_COLOUR)
+        box(world, (thin, half, high), (offset, centre, high), WALL_COLOUR)
+        box(world, (half, thin, high), (centre, offset, high), WALL_COLOUR)
     _goal(world)
     return _sphere(world, [*start, RADIUS])
 
 
-def _box(world: _Engine, half: list[float], centre: list[float], colour: tuple[float, ...]) -> int:
-    collision = world.createCollisionShape(world.GEOM_BOX, halfExtents=half)
-    visual = world.createVisualShape(world.GEOM_BOX, halfExtents=half, rgbaColor=colour)
-    body: int = world.createMultiBody(0, collision, visual, centre)
-    return body
-
-
-def _goal(world: _Engine) -> None:
+def _goal(world: Engine) -> None:
     """A disc on the floor that is seen but not felt."""
     disc = world.createVisualShape(
         world.GEOM_CYLINDER, radius=GOAL_RADIUS, length=0.002, rgbaColor=GOAL_COLOUR
@@ -243,7 +211,7 @@ def _goal(world: _Engine) -> None:
     world.createMultiBody(0, -1, disc, [*(GOAL.astype(float) * ARENA), 0.001])
 
 
-def _sphere(world: _Engine, start: list[float]) -> int:
+def _sphere(world: Engine, start: list[float]) -> int:
     collision = world.createCollisionShape(world.GEOM_SPHERE, radius=RADIUS)
     visual = world.createVisualShape(world.GEOM_SPHERE, radius=RADIUS, rgbaColor=BALL_COLOUR)
     body: int = world.createMultiBody(MASS, collision, visual, start)
