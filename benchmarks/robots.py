@@ -7,11 +7,13 @@ import numpy as np
 
 from benchmarks.machine import Payload, Row
 from robot_client.robot import Robot
+from sim.a1 import A1
 from sim.ball import Ball
 from sim.pointmass import PointMass
 
 STEPS = 500
 FORMS: dict[str, Callable[[], Robot]] = {
+    "A1, vector": lambda: A1(),
     "ball, vector": lambda: Ball("vector"),
     "ball, 64x64 camera": lambda: Ball("camera"),
     "point mass, vector": lambda: PointMass(),

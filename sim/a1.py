@@ -105,6 +105,8 @@ class A1:
         self._body: Body | None = None  # once there has been a reset
         self._reading: Reading | None = None  # of the present state
         self._drawn, self._seconds = World(), 0.0
+        self._asked: Action = np.zeros(12, np.float32)
+        self._target: Joints = np.zeros(12)
 
     def connect(self) -> None:
         """Start a physics engine of its own."""
@@ -145,7 +147,7 @@ class A1:
         return self._asked
 
     def hold(self) -> Action:
-        """Keep the last targets for a control period, as the motors do; the action it amounts to."""
+        """Ask for the last action once more, as motors keep their target; returns it."""
         self._started()
         return self.apply(self._asked)
 

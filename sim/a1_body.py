@@ -63,6 +63,8 @@ class Body:
         self._joints = [names[name] for name in NAMES]
         self._links = [-1, *self._joints]
         self._inertias = [self._inertia(link) for link in self._links]
+        # The engine tells the pose of the base's principal axes of inertia, 0.7 degrees askew.
+        self._axes = world.getDynamicsInfo(self._body, -1)[3:5]
         self._disable_motors()
         self._paint()
 
@@ -80,10 +82,12 @@ class Body:
 
     def place(self, position: Vector, orientation: tuple[float, ...], joints: Joints) -> None:
         """Put it somewhere at rest; orientation as a quaternion x, y, z, w."""
-        self._world.resetBasePositionAndOrientation(self._body, position, orientation)
-        self._world.resetBaseVelocity(self._body, [0, 0, 0], [0, 0, 0])
+        world, body = self._world, self._body
+        axes = world.multiplyTransforms(position, orientation, *self._axes)
+        world.resetBasePositionAndOrientation(body, *axes)
+        world.resetBaseVelocity(body, [0, 0, 0], [0, 0, 0])
         for joint, angle in zip(self._joints, joints, strict=True):
-            self._world.resetJointState(self._body, joint, angle)
+            world.resetJointState(body, joint, angle)
 
     def carry(self, by: Vector) -> None:
         """Move it by so much (m) as it is: its pose and all velocities stay."""
@@ -124,7 +128,9 @@ class Body:
     def state(self) -> State:
         """Now."""
         world = self._world
-        position, orientation = world.getBasePositionAndOrientation(self._body)
+        position, orientation = world.multiplyTransforms(
+            *world.getBasePositionAndOrientation(self._body), *world.invertTransform(*self._axes)
+        )
         velocity, spin = world.getBaseVelocity(self._body)
         rotation = np.array(world.getMatrixFromQuaternion(orientation)).reshape(3, 3)
         own = rotation.T @ np.array(spin)

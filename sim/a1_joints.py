@@ -6,6 +6,8 @@ and inwards), the upper leg (forwards and backwards) and the knee. Arrays (12,) 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ _BOTTOM, _TOP = LOW + _FIRST * (HIGH - LOW), LOW + _LAST * (HIGH - LOW)
 STANDING: Joints = np.tile([0.0, -0.2, 1.0], 4)  # as an action
 
 
-def angles(action: Joints) -> Joints:
+def angles(action: NDArray[np.floating[Any]]) -> Joints:
     """The joint angles (12,) in rad that an action (12,) in [-1, 1] asks for."""
     return _BOTTOM + (np.asarray(action, np.float64) + 1) / 2 * (_TOP - _BOTTOM)
 

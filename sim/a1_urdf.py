@@ -34,7 +34,14 @@ FLAGS = (
     | pybullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
 )
 EFFORT = 33.5  # N m
-_INERTIAS = (("ixx", 0, 0), ("iyy", 1, 1), ("izz", 2, 2), ("ixy", 0, 1), ("ixz", 0, 2), ("iyz", 1, 2))
+_INERTIAS = (
+    ("ixx", 0, 0),
+    ("iyy", 1, 1),
+    ("izz", 2, 2),
+    ("ixy", 0, 1),
+    ("ixz", 0, 2),
+    ("iyz", 1, 2),
+)
 
 
 def load(world: Engine) -> int:
@@ -93,7 +100,10 @@ def _inertial(
 
 
 def _set_inertial(
-    link: ElementTree.Element, mass: float, centre: NDArray[np.float64], inertia: NDArray[np.float64]
+    link: ElementTree.Element,
+    mass: float,
+    centre: NDArray[np.float64],
+    inertia: NDArray[np.float64],
 ) -> None:
     found = _child(link, "inertial")
     _child(found, "mass").set("value", str(mass))

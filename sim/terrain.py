@@ -60,7 +60,9 @@ def _heightfield(world: Engine, heights: NDArray[np.float64]) -> int:
         numHeightfieldColumns=CELLS,
     )
     middle = float(heights.min() + heights.max()) / 2
-    body: int = world.createMultiBody(0, collision, _surface(world, heights - middle), [0, 0, middle])
+    body: int = world.createMultiBody(
+        0, collision, _surface(world, heights - middle), [0, 0, middle]
+    )
     return body
 
 
@@ -70,7 +72,10 @@ def _surface(world: Engine, heights: NDArray[np.float64]) -> int:
     x, y = np.meshgrid(places, places, indexing="ij")
     points = np.stack([x, y, heights], -1).reshape(-1, 3)
     corner = np.arange(CELLS * CELLS).reshape(CELLS, CELLS)
-    a, b, c, d = (part.ravel() for part in (corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]))
+    a, b, c, d = (
+        part.ravel()
+        for part in (corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:])
+    )
     triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
     slope_x, slope_y = np.gradient(heights, CELL)
     normals = np.stack([-slope_x, -slope_y, np.ones_like(slope_x)], -1).reshape(-1, 3)

@@ -14,6 +14,7 @@ from robot_client.robots.fitted import common_spaces as common_spaces
 from robot_client.robots.fitted import fit as fit
 
 ROBOTS: dict[str, str] = {
+    "a1": "sim.a1:A1",
     "ball": "sim.ball:Ball",
     "counting": "robot_client.robots.counting:CountingRobot",
     "pointmass": "sim.pointmass:PointMass",

@@ -8,10 +8,13 @@ import pytest
 from robot_client.errors import RobotError
 from robot_client.robot import Reading, Robot
 from robot_client.schema import row_fields, space_from_json, space_to_json
+from sim.a1 import A1
 from sim.ball import Ball
 from sim.pointmass import PointMass
 
 FORMS: dict[str, Callable[[], Robot]] = {
+    "a1": lambda: A1(),
+    "a1-pushed-on-hills": lambda: A1("random", terrain=0.05, push_n=40.0, vary={"mass": 0.2}),
     "ball-vector": lambda: Ball("vector"),
     "ball-camera": lambda: Ball("camera"),
     "ball-both": lambda: Ball("both"),
