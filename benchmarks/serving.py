@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,18 @@ async def experiment(
 
 
 @contextmanager
-def robot(python: list[str], name: str, port: int, folder: Path, *more: str) -> Iterator[Any]:
-    """The robot command `run NAME` as `subprocess.Popen`; ended with the block."""
+def robot(
+    python: list[str], name: str, port: int, folder: Path, *more: str, log: Path | None = None
+) -> Iterator[Any]:
+    """The robot command `run NAME` as `subprocess.Popen`; ended with the block.
+
+    What it prints goes to the file `log`, or into a pipe that the caller reads.
+    """
     command = [*python, "run", name, "--server", f"tcp://127.0.0.1:{port}", "--name", "robot"]
     command += ["--spool", str(folder / "spool"), "--cache", str(folder / "cache"), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment
-    )
+    with log.open("w") if log else nullcontext(subprocess.PIPE) as out:
+        process = subprocess.Popen(command, cwd=folder, stdout=out, text=True, env=environment)
     try:
         yield process
     finally:
