@@ -10,6 +10,7 @@ from robot_client.robot import Robot
 from sim.a1 import A1
 from sim.ball import Ball
 from sim.pointmass import PointMass
+from sim.sphero import Sphero
 
 STEPS = 500
 FORMS: dict[str, Callable[[], Robot]] = {
@@ -18,6 +19,7 @@ FORMS: dict[str, Callable[[], Robot]] = {
     "ball, 64x64 camera": lambda: Ball("camera"),
     "point mass, vector": lambda: PointMass(),
     "point mass, 32x32 camera": lambda: PointMass(camera=True),
+    "sphero, 64x64 camera": Sphero,
 }
 
 

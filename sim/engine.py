@@ -80,7 +80,7 @@ class Light:
     """What illuminates a picture.
 
     Args:
-        colour: of the light, red, green and blue in [0, 1].
+        colour: of the light, red, green and blue; 1 is noon, more than 1 glares.
         direction: towards the light; its length does not matter.
         shadow: whether bodies cast one; doubles the time of a picture.
     """
@@ -123,15 +123,25 @@ class Camera:
             view,
             projection,
             shadow=int(light.shadow),
-            lightColor=light.colour,
             lightDirection=light.direction,
             renderer=world.ER_TINY_RENDERER,
         )
         shape = (self.pixels, self.pixels)
-        rgb = np.asarray(colours, np.uint8).reshape(*shape, 4)[..., :3].copy()
-        return rgb, self._metres(np.asarray(depth, np.float32).reshape(shape))
+        rgb = np.asarray(colours, np.uint8).reshape(*shape, 4)[..., :3]
+        return _lit(rgb, light.colour), self._metres(np.asarray(depth, np.float32).reshape(shape))
 
     def _metres(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
         """From OpenGL's depth buffer in [0, 1]."""
         metres = self.far * self.near / (self.far - (self.far - self.near) * depth)
         return metres.astype(np.float32)
+
+
+def _lit(rgb: NDArray[np.uint8], colour: Vector) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) taken in white light, in light of that colour.
+
+    The renderer's own lightColor leaves its ambient part, two thirds of all, white and bright.
+    """
+    if colour == (1.0, 1.0, 1.0):
+        return rgb.copy()
+    lit = np.round(rgb * np.array(colour, np.float32))
+    return np.clip(lit, 0, 255).astype(np.uint8)

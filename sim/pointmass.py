@@ -17,7 +17,7 @@ MAX_ACCELERATION = 3.0  # per second squared
 DAMPING = 1.0  # per second
 REWARD_SCALE = 0.3  # distance at which the reward has fallen to 1/e
 PIXELS = 32
-DOT = 1.5  # pixels, standard deviation of the dot
+DOT = 1.5  # of 32 pixels, standard deviation of the dot
 
 
 class PointMass:
@@ -101,6 +101,11 @@ class PointMass:
         reward = float(np.exp(-distance / REWARD_SCALE)) if self._steps else 0.0
         return Reading(obs, reward, info={"distance": distance})
 
+    def picture(self, pixels: int = 256) -> NDArray[np.uint8]:
+        """(pixels, pixels, 3) view for people: the camera's, whatever is observed."""
+        self._check_started()
+        return _picture(self._position, pixels)
+
     def stop(self) -> None:
         """Nothing to do: no push outlasts `apply`."""
 
@@ -112,18 +117,18 @@ class PointMass:
             raise RobotError("pointmass: reset it first")
 
 
-def _picture(position: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(32, 32, 3): soft dots, so that a move of less than a pixel shows."""
+def _picture(position: NDArray[np.float64], pixels: int = PIXELS) -> NDArray[np.uint8]:
+    """(pixels, pixels, 3): soft dots, so that a move of less than a pixel shows."""
     y = position[1] if position.size == 2 else 0.0
-    goal, point = _dot(0.0, 0.0), _dot(position[0], y)
+    goal, point = _dot(0.0, 0.0, pixels), _dot(position[0], y, pixels)
     picture = np.stack([point, np.maximum(point, goal), point], -1)
     return np.round(picture * 255).astype(np.uint8)
 
 
-def _dot(x: float, y: float) -> NDArray[np.float64]:
-    """(32, 32) brightness in [0, 1] of a dot at (x, y); the box keeps a margin of two pixels."""
-    middle, scale = (PIXELS - 1) / 2, PIXELS / 2 - 2
-    column = np.arange(PIXELS) - (middle + x * scale)
-    row = np.arange(PIXELS)[:, None] - (middle - y * scale)
-    dot: NDArray[np.float64] = np.exp(-(column**2 + row**2) / (2 * DOT**2))
+def _dot(x: float, y: float, pixels: int) -> NDArray[np.float64]:
+    """(pixels, pixels) brightness in [0, 1] of a dot at (x, y); a sixteenth is the box's margin."""
+    middle, scale, width = (pixels - 1) / 2, pixels * 7 / 16, DOT * pixels / PIXELS
+    column = np.arange(pixels) - (middle + x * scale)
+    row = np.arange(pixels)[:, None] - (middle - y * scale)
+    dot: NDArray[np.float64] = np.exp(-(column**2 + row**2) / (2 * width**2))
     return dot

@@ -67,8 +67,7 @@ class World:
 
     def light(self, seconds: float, shadow: bool = False) -> Light:
         """The light, so many seconds of simulated time after the robot was connected."""
-        colour = self.brightness * self._dawn(seconds)
-        red, green, blue = (float(part) for part in np.clip(colour, 0, 1))
+        red, green, blue = (float(part) for part in self.brightness * self._dawn(seconds))
         x, y = (0.3 + self.lean[0], 0.3 + self.lean[1])
         return Light((red, green, blue), (x, y, 1.0), shadow)
 

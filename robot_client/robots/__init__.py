@@ -18,6 +18,7 @@ ROBOTS: dict[str, str] = {
     "ball": "sim.ball:Ball",
     "counting": "robot_client.robots.counting:CountingRobot",
     "pointmass": "sim.pointmass:PointMass",
+    "sphero": "sim.sphero:Sphero",
 }
 
 

@@ -53,7 +53,7 @@ class Look:
 
     hue: tuple[float, float] = (350.0, 35.0)
     saturation: float = 0.6
-    value: float = 0.1
+    value: float = 0.05
     least_pixels: int = 4
     left: float = 0.0
     bottom: float = 0.0

@@ -5,7 +5,11 @@ import pytest
 from numpy.typing import NDArray
 
 from robot_client.errors import RobotError
-from sim.ball import BALL_COLOUR, GOAL, GOAL_COLOUR, PIXELS, Ball
+from robot_client.robots import make_robot
+from robot_client.robots.arena import GOAL, PIXELS
+from sim.arena_world import BALL_COLOUR, GOAL_COLOUR, MAX_TORQUE, ArenaWorld
+from sim.ball import Ball
+from sim.variation import World
 
 CENTRAL_START = 39  # a seed that puts the ball near the middle
 
@@ -198,3 +202,99 @@ def test_connecting_writes_nothing_to_standard_output(capfd):
     ball.reset(0)
     ball.close()
     assert capfd.readouterr().out == ""
+
+
+def path(seed: int, steps: int = 6, **vary: float) -> NDArray[np.float32]:
+    """(steps, 4) states of a ball that coasts after one push."""
+    ball = Ball("vector", vary=vary)
+    ball.connect()
+    ball.reset(seed)
+    found = []
+    for step in range(steps):
+        ball.apply(np.array([0, 0.5 if step == 0 else 0], np.float32))
+        found.append(np.asarray(ball.observe().obs["vector"]))
+    ball.close()
+    return np.array(found)
+
+
+def test_nothing_varies_unasked_and_a_variation_of_nothing_is_none():
+    assert np.array_equal(path(9), path(9, mass=0.0, friction=0.0, light=0.5, sunrise_s=60.0))
+
+
+@pytest.mark.parametrize("vary", ["mass", "friction"])
+def test_the_ball_of_a_varied_world_rolls_otherwise_and_a_seed_fixes_how(vary):
+    assert not np.allclose(path(9, **{vary: 0.5}), path(9), atol=1e-4)
+    assert np.array_equal(path(9, **{vary: 0.5}), path(9, **{vary: 0.5}))
+
+
+@pytest.mark.parametrize(("factor", "speed"), [(0.5, 2.0), (1.6, 1 / 1.6)])
+def test_a_push_speeds_a_ball_up_by_the_inverse_of_its_mass(factor, speed):
+    found = []
+    for mass in (1.0, factor):
+        world = ArenaWorld("ball")
+        world.connect()
+        world.build(np.array([0.5, 0.5]))
+        world.vary(World(mass=mass))
+        world.roll(0.1, lambda: (0.0, MAX_TORQUE / 2))
+        found.append(world.state()[2])
+        world.close()
+    assert found[1] / found[0] == pytest.approx(speed, rel=0.15)  # friction grows with the mass
+
+
+def test_more_friction_stops_a_rolling_ball_sooner():
+    found = []
+    for friction in (0.5, 1.0, 1.5):
+        world = ArenaWorld("ball")
+        world.connect()
+        world.build(np.array([0.2, 0.5]))
+        world.vary(World(friction=friction))
+        world.roll(0.5, lambda: (0.0, MAX_TORQUE / 2))
+        world.roll(2.0)
+        found.append(float(world.state()[0]))
+        world.close()
+    assert found[0] > found[1] + 0.01 > found[2] + 0.02
+
+
+def test_the_sun_rises_from_connect_on_whatever_is_reset():
+    ball = Ball("camera", vary={"sunrise_s": 10.0})
+    ball.connect()
+    shades = []
+    for step in range(18):  # 9 s, and 0.25 s for each reset
+        if step % 6 == 0:
+            ball.reset(1)
+        ball.apply(np.zeros(2, np.float32))
+        shades.append(ball.camera().mean((0, 1)))
+    ball.close()
+    shades = np.array(shades)
+    assert (np.diff(shades[:, 0]) > 0).all()
+    assert shades[0].sum() < 0.4 * shades[-1].sum()
+    assert shades[0, 2] > 1.2 * shades[0, 0]  # blue before dawn
+    assert shades[8, 0] > 1.2 * shades[8, 2]  # orange at it
+
+
+def test_the_light_of_episodes_differs_when_asked_to():
+    ball = Ball("camera", vary={"light": 0.8})
+    ball.connect()
+    shades = []
+    for seed in range(4):
+        ball.reset(seed)
+        shades.append(ball.camera()[:4].mean())
+    ball.close()
+    assert np.ptp(shades) > 10
+
+
+@pytest.mark.parametrize("vary", [{"mass": 1.0}, {"light": -0.1}, {"weight": 0.5}])
+def test_a_variation_that_makes_no_sense_is_refused(vary):
+    with pytest.raises((ValueError, TypeError), match=r"mass|light|weight"):
+        Ball(vary=vary)
+    with pytest.raises(RobotError, match=r"mass|light|weight"):
+        make_robot("ball", vary=vary)
+
+
+def test_the_view_for_people_is_the_cameras_in_any_size():
+    ball = Ball("vector")
+    ball.connect()
+    ball.reset(0)
+    assert np.array_equal(ball.picture(64), ball.camera())
+    assert ball.picture().shape == (256, 256, 3)
+    ball.close()

@@ -11,6 +11,7 @@ from robot_client.schema import row_fields, space_from_json, space_to_json
 from sim.a1 import A1
 from sim.ball import Ball
 from sim.pointmass import PointMass
+from sim.sphero import Sphero
 
 FORMS: dict[str, Callable[[], Robot]] = {
     "a1": lambda: A1(),
@@ -21,6 +22,7 @@ FORMS: dict[str, Callable[[], Robot]] = {
     "pointmass-1": lambda: PointMass(dims=1),
     "pointmass-2": lambda: PointMass(dims=2),
     "pointmass-camera": lambda: PointMass(dims=2, camera=True),
+    "sphero": Sphero,
 }
 
 
@@ -185,3 +187,15 @@ def test_it_can_be_connected_again(make):
     robot.connect()
     assert same(first, rollout(robot, seed=4))
     robot.close()
+
+
+def test_people_get_a_picture_of_any_size_that_shows_the_robot_move(robot):
+    robot.reset(1)
+    before = robot.picture(96)
+    for _ in range(6):
+        robot.apply(np.full(robot.action_space.shape, 0.7, np.float32))
+    after = robot.picture(96)
+    assert before.shape == after.shape == (96, 96, 3)
+    assert before.dtype == np.uint8
+    assert not np.array_equal(before, after)
+    assert robot.picture().shape == (256, 256, 3)
