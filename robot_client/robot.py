@@ -79,3 +79,12 @@ def as_action(space: spaces.Box | spaces.Discrete, value: object) -> Action:
     if isinstance(space, spaces.Discrete):
         return np.asarray(value, np.int64).reshape(())
     return np.asarray(value, space.dtype).reshape(space.shape)
+
+
+def rest_action(robot: Robot) -> Action:
+    """The action of the robot at rest: the one it declares, or the one nearest to zero."""
+    space = robot.action_space
+    zero = np.zeros(space.shape or ())
+    if isinstance(space, spaces.Box):
+        zero = np.clip(zero, space.low, space.high)
+    return as_action(space, getattr(robot, "rest_action", zero))

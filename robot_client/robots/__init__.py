@@ -9,6 +9,8 @@ from typing import Any
 
 from robot_client.errors import DreamfleetError, RobotError
 from robot_client.robot import Robot
+from robot_client.robots.faulty import Faults as Faults
+from robot_client.robots.faulty import Faulty as Faulty
 from robot_client.robots.fitted import Fitted as Fitted
 from robot_client.robots.fitted import common_spaces as common_spaces
 from robot_client.robots.fitted import fit as fit
@@ -28,14 +30,21 @@ def make_robot(spec: str, **options: Any) -> Robot:
     Args:
         spec: a name of `ROBOTS`, `gym:ID` for any gymnasium environment, or `module:Class`;
             behind it and a space its options may stand, as a JSON object.
-        options: further keyword arguments of the class, or of `gymnasium.make`.
+        options: further keyword arguments of the class, or of `gymnasium.make`. One of them is
+            ours: `faults`, the fields of `robot_client.robots.faulty.Faults` for any robot.
 
     Raises:
         RobotError: there is no such robot, or it does not take these options.
-        SchemaError: its spaces are not supported.
+        SchemaError: its spaces are not supported, or there are no such faults.
     """
     name, _, written = spec.partition(" ")
     options = _written(spec, written) | options
+    faults = options.pop("faults", None)
+    robot = _made(spec, name, options)
+    return robot if faults is None else Faulty(robot, Faults.from_json(faults))
+
+
+def _made(spec: str, name: str, options: dict[str, Any]) -> Robot:
     if name.startswith("gym:"):
         target, options = "robot_client.robots.gym:GymRobot", {"env_id": name[4:], **options}
     else:

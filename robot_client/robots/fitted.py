@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from robot_client.errors import SchemaError
 from robot_client.guard import GuardedRobot
-from robot_client.robot import Action, Reading, Robot, as_action
+from robot_client.robot import Action, Reading, Robot, as_action, rest_action
 from robot_client.schema import ActionSpace
 
 _AS_THEY_ARE = ("blend_steps", "max_rate", "action_filter_hz")  # steps, share of the range, Hz
@@ -55,8 +55,7 @@ class Fitted:
         self._actions = _actions(robot.action_space, action_space)
         self.observation_space, self.action_space = observation_space, action_space
         self.control_hz, self.task = robot.control_hz, robot.task
-        rest = getattr(robot, "rest_action", _nearest_to_zero(robot.action_space))
-        self.rest_action = self._actions.common(as_action(robot.action_space, rest))
+        self.rest_action = self._actions.common(rest_action(robot))
         for name in _AS_THEY_ARE:
             if hasattr(robot, name):
                 setattr(self, name, getattr(robot, name))
@@ -118,14 +117,6 @@ def common_spaces(robots: Sequence[Robot]) -> tuple[spaces.Dict, ActionSpace]:
             found.setdefault(key, []).append(space[own])
     common = {key: _union(f"observation_space.{key}", parts) for key, parts in found.items()}
     return spaces.Dict(common), _common_action([robot.action_space for robot in robots])
-
-
-def _nearest_to_zero(space: ActionSpace) -> Action:
-    """The action that stands for rest unless a robot says otherwise."""
-    zero = np.zeros(space.shape or ())
-    if isinstance(space, spaces.Box):
-        zero = np.clip(zero, space.low, space.high)
-    return as_action(space, zero)
 
 
 def _keys(own: spaces.Dict, common: spaces.Dict) -> dict[str, str]:
