@@ -22,7 +22,7 @@ class GymRobot:
 
     A Box becomes the observation `obs`, or `image` if it is uint8 (H, W, C); a Discrete becomes
     `obs`; the keys of a Dict stay. Numbers other than uint8 become float32. Time limits of the
-    environment arrive as `truncated`.
+    environment arrive as `truncated`. With the option `render_mode="rgb_array"` it has `picture()`.
 
     Args:
         env_id: as for `gymnasium.make`.
@@ -47,6 +47,8 @@ class GymRobot:
         self.control_hz = float(self._env.metadata.get("render_fps") or DEFAULT_HZ)
         self.task = Task(env_id)
         self._reading: Reading | None = None
+        if options.get("render_mode") == "rgb_array":
+            self.picture = self._render
 
     def connect(self) -> None:
         """Make the environment, unless the constructor's one is still there."""
@@ -86,6 +88,18 @@ class GymRobot:
             return gymnasium.make(self._id, disable_env_checker=True, **self._options)
         except (gymnasium.error.Error, ImportError, TypeError) as error:
             raise RobotError(f"gym:{self._id}: {error}") from error
+
+    def _render(self, pixels: int = 256) -> NDArray[np.uint8]:
+        """(H, W, 3) view for people, in the environment's own size."""
+        if self._reading is None:
+            raise RobotError(f"{self._id}: picture before reset")
+        try:
+            frame: Any = self._opened().render()
+        except gymnasium.error.Error as error:
+            raise RobotError(f"{self._id}: {error}") from error
+        if not isinstance(frame, np.ndarray):
+            raise RobotError(f"{self._id}: renders a {type(frame).__name__}, not a picture")
+        return frame.astype(np.uint8)
 
     def _opened(self) -> gymnasium.Env[Any, Any]:
         if self._env is None:

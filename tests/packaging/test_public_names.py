@@ -6,7 +6,9 @@ from importlib import import_module
 import pytest
 
 PUBLIC = {
-    "robot_client.robot": ["Robot", "Reading", "Action", "as_action"],
+    "robot_client.robot": ["Robot", "Reading", "Action", "as_action", "rest_action"],
+    "robot_client.robots.arena": ["Look", "Referee", "motor_powers", "reset_moves"],
+    "robot_client.robots.faulty": ["Faults", "Faulty"],
     "robot_client.schema": ["Task", "Source", "Chunk", "row_fields", "space_to_json"],
     "robot_client.errors": ["DreamfleetError", "RobotError", "SafetyStop", "SchemaError"],
     "robot_client.clock": ["Clock", "SystemClock", "ManualClock"],
@@ -16,6 +18,7 @@ PUBLIC = {
     "agents.testing": ["check_agent"],
     "sim.ball": ["Ball"],
     "sim.pointmass": ["PointMass"],
+    "sim.sphero": ["Sphero"],
 }
 ROWS = [(module, name) for module, names in PUBLIC.items() for name in names]
 

@@ -249,3 +249,55 @@ def test_the_checker_compares_seeded_resets() -> None:
     with pytest.raises(RobotError, match=r"reset\(0\) twice"):
         check_robot(CountingRobot())
     check_robot(CountingRobot(), seeded=False)
+
+
+class Shown(CountingRobot):
+    """Shows its count, and gives the same array each time."""
+
+    def __init__(self) -> None:
+        super().__init__(action="box")
+        self.observation_space = spaces.Dict({"count": BOX32, "place": spaces.Discrete(3, start=0)})
+        self._obs = {"count": np.zeros(2, np.float32), "place": np.asarray(2)}
+
+    def observe(self) -> Reading:
+        return Reading(self._obs)
+
+    def picture(self, pixels: int = 256) -> Any:
+        return np.full((pixels, pixels, 3), 7, np.uint8)
+
+
+BOX32 = spaces.Box(-1, 1, (2,), np.float32)
+
+
+def test_what_an_environment_returns_is_the_callers_own() -> None:
+    robot = Shown()
+    env = RobotEnv(robot)
+    obs, _ = env.reset()
+    obs["count"][:] = 9
+    action = np.zeros(1, np.float32)
+    after, *_, info = env.step(action)
+    assert after["count"].tolist() == robot.observe().obs["count"].tolist() == [0, 0]
+    assert type(after["place"]) is np.int64
+    action += 5
+    assert info["executed"].tolist() == [0]
+
+
+def test_an_environment_renders_what_has_a_picture() -> None:
+    env = RobotEnv(Shown(), render_mode="rgb_array")
+    env.reset()
+    assert env.metadata["render_modes"] == ["rgb_array"]
+    assert env.render().shape == (256, 256, 3)
+    assert RobotEnv(Shown()).render() is None
+    with pytest.raises(SchemaError, match=r"render_mode: expected one of \[None\], got rgb_array"):
+        RobotEnv(CountingRobot(), render_mode="rgb_array")
+
+
+def test_an_environment_of_gymnasium_that_renders_has_a_picture() -> None:
+    pytest.importorskip("pygame")
+    assert not hasattr(make_robot("gym:CartPole-v1"), "picture")
+    robot: Any = make_robot("gym:CartPole-v1", render_mode="rgb_array")
+    with pytest.raises(RobotError, match="picture before reset"):
+        robot.picture()
+    robot.reset(0)
+    assert robot.picture().shape == (400, 600, 3)
+    robot.close()
