@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
@@ -57,7 +58,7 @@ class RobotEnv(gymnasium.Env[dict[str, Any], Any]):
         if self._pacer is not None:
             self._pacer.start()
         reading = self._robot.observe()
-        return self._owned(reading.obs), dict(reading.info)
+        return self._owned(reading.obs), deepcopy(dict(reading.info))
 
     def step(self, action: Action) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One control step."""
@@ -67,7 +68,7 @@ class RobotEnv(gymnasium.Env[dict[str, Any], Any]):
         self._steps += 1
         reading = self._robot.observe()
         truncated = reading.truncated or self._steps == self._robot.task.episode_steps
-        info = {**reading.info, "executed": np.array(executed)}
+        info = deepcopy({**reading.info, "executed": executed})
         return self._owned(reading.obs), reading.reward, reading.terminated, truncated, info
 
     def render(self) -> Any:

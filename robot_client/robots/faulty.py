@@ -148,10 +148,11 @@ class Faulty:
 
     def observe(self) -> Reading:
         """What arrives at this step, with the present reward."""
-        if self._reading is None:
-            reading = self._robot.observe()
-            self._reading = replace(reading, obs=self._arriving(reading.obs))
-        return self._reading
+        reading = self._reading  # a stop from another thread may take it away at any time
+        if reading is None:
+            raw = self._robot.observe()
+            self._reading = reading = replace(raw, obs=self._arriving(raw.obs))
+        return reading
 
     def stop(self) -> None:
         """Go to a safe state at once. What was asked for before never happens."""
@@ -176,7 +177,7 @@ class Faulty:
         """What the policy sees. The first observation of an episode always arrives, at once."""
         first = not self._frames
         frame = {s.key: s.sense(raw[s.key], self._rng, first) for s in self._sensors}
-        self._frames.extend([frame] * (self._faults.observation_delay + 1 if first else 1))
+        self._frames.append(frame)  # until the line is full the oldest is the episode's first
         if not self._happens(self._faults.drop) or first:
             self._seen = self._frames[0]
         return dict(self._seen)

@@ -119,5 +119,6 @@ def test_what_people_see_is_a_picture(name: str) -> None:
     picture = env.render()
     env.close()
     assert picture.dtype == np.uint8
-    assert picture.shape == (256, 256, 3)
+    assert (picture.ndim, picture.shape[2]) == (3, 3)
+    assert min(picture.shape[:2]) >= 128
     assert np.ptp(picture) > 50  # something is there

@@ -177,6 +177,10 @@ def test_a_frozen_camera_stands_still_for_its_time_and_only_it(seed: int, freeze
     assert all(late[t] % steps == 0 for t in thaws)  # one freeze may follow another
 
 
+def test_a_freeze_lasts_a_step_at_least() -> None:
+    assert set(seen(play(faulty(freeze=1.0, freeze_s=0.0)[0], 9), "camera")) == {0}
+
+
 def test_a_reset_wakes_a_frozen_camera() -> None:
     robot, _ = faulty(freeze=1.0, freeze_s=100.0)
     assert set(seen(play(robot, 5), "camera")) == {0}
@@ -199,12 +203,27 @@ def test_noise_is_a_share_of_the_range_or_absolute_where_there_is_none() -> None
 def test_noise_on_images_is_a_share_of_full_brightness() -> None:
     robot, inner = faulty(image_noise=0.02)
     inner.reset = lambda seed: setattr(inner, "t", 99)  # type: ignore[method-assign]
+    readings = [play(robot, 0, seed)[0] for seed in range(20)]
+    cameras = np.array([reading.obs["camera"] for reading in readings])
+    assert cameras.dtype == np.uint8
+    assert cameras.std() == pytest.approx(5.1, rel=0.05)
+    assert cameras.mean() == pytest.approx(99, abs=0.2)  # rounded, not cut off
+    assert all((reading.obs["vector"] == 99).all() for reading in readings)
+
+
+def test_a_stop_from_another_thread_leaves_a_reading() -> None:
+    robot, inner = faulty()
     robot.reset(0)
-    reading = robot.observe()
-    camera = reading.obs["camera"]
-    assert camera.dtype == np.uint8
-    assert (camera - 99.0).std() == pytest.approx(5.1, rel=0.1)
-    assert (reading.obs["vector"] == 99).all()
+    look = inner.observe
+
+    def observe() -> Reading:
+        thread = threading.Thread(target=robot.stop)
+        thread.start()
+        thread.join()
+        return look()
+
+    inner.observe = observe  # type: ignore[method-assign]
+    assert seen([robot.observe()]) == [0]
 
 
 @settings(max_examples=20)

@@ -260,7 +260,7 @@ class Shown(CountingRobot):
         self._obs = {"count": np.zeros(2, np.float32), "place": np.asarray(2)}
 
     def observe(self) -> Reading:
-        return Reading(self._obs)
+        return Reading(self._obs, info={"counts": self._obs["count"]})
 
     def picture(self, pixels: int = 256) -> Any:
         return np.full((pixels, pixels, 3), 7, np.uint8)
@@ -272,8 +272,8 @@ BOX32 = spaces.Box(-1, 1, (2,), np.float32)
 def test_what_an_environment_returns_is_the_callers_own() -> None:
     robot = Shown()
     env = RobotEnv(robot)
-    obs, _ = env.reset()
-    obs["count"][:] = 9
+    obs, info = env.reset()
+    obs["count"][:] = info["counts"][:] = 9
     action = np.zeros(1, np.float32)
     after, *_, info = env.step(action)
     assert after["count"].tolist() == robot.observe().obs["count"].tolist() == [0, 0]
