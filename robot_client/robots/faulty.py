@@ -11,7 +11,8 @@ An action that is late reaches the robot whole steps after it was asked for; bef
 arrives the robot gets its rest action. `apply` returns what the robot executed now, which was asked
 for earlier, because that is what moved it: rows then hold true transitions, and beside them, as
 `action_requested`, what was asked. `stop` is never late, and forgets the actions under way. The
-client limits an action's rate against the one executed last, not against those still under way.
+client limits an action's rate against the one executed last and knows none of those under way, so
+a robot's `max_rate` is kept here once more.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Faulty:
         self._frames: deque[Observed] = deque(maxlen=faults.observation_delay + 1)
         self._seen: Observed = {}  # by the policy, last
         self._reading: Reading | None = None  # of this step
-        self._rest = rest_action(robot)
+        self._rest = self._executed = rest_action(robot)
         self._asked = self._line(self._rest)
         if hasattr(robot, "hold"):
             self.hold = self._hold
@@ -131,6 +132,7 @@ class Faulty:
             self._rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_STREAM))
         self._robot.reset(seed)
         self._frames.clear()
+        self._executed = self._rest
         self._asked, self._reading = self._line(self._rest), None
 
     def apply(self, action: Action) -> Action:
@@ -144,7 +146,8 @@ class Faulty:
         line = self._asked  # a stop from another thread puts a new one in its place
         line.append(as_action(space, action).copy())
         self._reading = None
-        return self._robot.apply(line.popleft())
+        self._executed = self._robot.apply(self._limited(line.popleft()))
+        return self._executed
 
     def observe(self) -> Reading:
         """What arrives at this step, with the present reward."""
@@ -167,11 +170,21 @@ class Faulty:
     def _hold(self) -> Action:
         """The robot's own way to hold, at once; it goes on until a later action arrives."""
         held: Action = self._robot.hold()  # type: ignore[attr-defined]
+        self._executed = held
         self._asked, self._reading = self._line(held), None
         return held
 
     def _line(self, action: Action) -> deque[Action]:
         return deque([action] * self._faults.action_delay)
+
+    def _limited(self, action: Action) -> Action:
+        """The action, at most `max_rate` of the range from the one executed before."""
+        rate, space = getattr(self._robot, "max_rate", 1.0), self.action_space
+        if rate >= 1 or not self._faults.action_delay or isinstance(space, spaces.Discrete):
+            return action
+        step = rate * (space.high - space.low)
+        near = np.clip(action, self._executed - step, self._executed + step)
+        return as_action(space, near)
 
     def _arriving(self, raw: Mapping[str, NDArray[Any]]) -> Observed:
         """What the policy sees. The first observation of an episode always arrives, at once."""

@@ -140,6 +140,24 @@ def test_what_is_returned_has_passed_the_robots_own_limits() -> None:
     assert returned == pytest.approx([0, 0.5, -0.25])
 
 
+@given(
+    delay=DELAYS,
+    rate=st.sampled_from([0.05, 0.25]),
+    wanted=st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20),
+)
+def test_late_actions_keep_the_rate_that_the_robot_declares(
+    delay: int, rate: float, wanted: list[float]
+) -> None:
+    inner = Steps()
+    inner.max_rate = rate  # type: ignore[attr-defined]
+    robot = Faulty(inner, Faults(action_delay=delay))
+    limit = SafetyFilter(robot.action_space, robot.control_hz, max_rate=rate)
+    robot.reset(0)
+    for value in wanted:  # as the runtime does
+        limit.executed(robot.apply(limit(np.full(1, value / 2, np.float32))))
+    assert np.abs(np.diff([0.0, *inner.executed])).max() <= 2 * rate + 1e-6
+
+
 def test_until_the_first_action_arrives_the_robot_rests_as_it_declares() -> None:
     inner = Steps()
     inner.rest_action = np.array([0.25], np.float32)  # type: ignore[attr-defined]
