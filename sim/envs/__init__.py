@@ -24,7 +24,21 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-ENVS: dict[str, Row] = {}
+_SOKOBAN = "sim.envs.sokoban:Sokoban"
+_MAZE = "sim.envs.dyna_maze:DynaMaze"
+
+ENVS: dict[str, Row] = {  # without the namespace
+    "Sokoban-v0": Row(_SOKOBAN, 120, {"size": 7, "boxes": 2}),
+    **{f"Sokoban-{n}-v0": Row(_SOKOBAN, 120, {"size": 10, "boxes": n}) for n in (1, 2, 3, 4)},
+    "DynaMaze-v0": Row(_MAZE, None),
+    "DynaMaze-Blocking-v0": Row(_MAZE, None, {"variant": "blocking"}),
+    "DynaMaze-Shortcut-v0": Row(_MAZE, None, {"variant": "shortcut"}),
+    "BitFlip-v0": Row("sim.envs.bit_flip:BitFlip", None),
+    **{
+        f"TwoRooms-{g}-v0": Row("sim.envs.two_rooms:TwoRooms", 300, {"goal": g}) for g in "ABCDEFGH"
+    },
+    "Chain-v0": Row("sim.envs.chain:Chain", 1000),
+}
 
 
 def register() -> None:
