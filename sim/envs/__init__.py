@@ -25,11 +25,16 @@ class Row:
 
 
 _SOKOBAN = "sim.envs.sokoban:Sokoban"
+_PACMAN = "sim.envs.minipacman:MiniPacman"
 _MAZE = "sim.envs.dyna_maze:DynaMaze"
 
 ENVS: dict[str, Row] = {  # without the namespace
     "Sokoban-v0": Row(_SOKOBAN, 120, {"size": 7, "boxes": 2}),
     **{f"Sokoban-{n}-v0": Row(_SOKOBAN, 120, {"size": 10, "boxes": n}) for n in (1, 2, 3, 4)},
+    **{
+        f"MiniPacman-{mode.title()}-v0": Row(_PACMAN, 1000, {"mode": mode})
+        for mode in ("regular", "avoid", "hunt", "ambush", "rush")
+    },
     "DynaMaze-v0": Row(_MAZE, None),
     "DynaMaze-Blocking-v0": Row(_MAZE, None, {"variant": "blocking"}),
     "DynaMaze-Shortcut-v0": Row(_MAZE, None, {"variant": "shortcut"}),

@@ -17,7 +17,7 @@ class BitFlip(Drawn):
     """Make n bits equal to n others, flipping one at a time; 0 when they are, -1 when they are not.
 
     Hindsight experience replay (Andrychowicz et al. 2017, section 3.1): start and goal are drawn
-    evenly; the episode ends on success and is cut after n steps. Should they be drawn equal, one bit
+    evenly; the episode ends on success and is cut after n steps. Should they be drawn equal, a bit
     of the goal is flipped, so that there is something to do.
 
     The observation is a dict of three (n,) float32 of 0 and 1: `observation`, `achieved_goal` (the

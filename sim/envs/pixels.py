@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]  # (H, W, 3)
 
 TILE = 8  # pixels, side of a sprite
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 RENDER_PIXELS = 256  # about the longer side of a picture for people
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -79,7 +80,7 @@ class Drawn(gymnasium.Env[Any, np.int64]):
     Raises ValueError when the render mode is not one of `metadata["render_modes"]`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = METADATA
 
     def __init__(self, render_mode: str | None = None) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):

@@ -70,9 +70,16 @@ class Sokoban(Drawn):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Begin a new level: generated, or the `Level` given as `options["level"]`."""
+        """Begin a new level: generated, or the `Level` given as `options["level"]`.
+
+        Raises ValueError when the given one is of another size.
+        """
         super().reset(seed=seed)
-        given = (options or {}).get("level")
+        given: Level | None = (options or {}).get("level")
+        if given is not None and given.walls.shape != (self._size, self._size):
+            raise ValueError(
+                f"level: expected {self._size} squares a side, got {given.walls.shape}"
+            )
         self.level = given or generate(self.np_random, self._size, self._boxes)
         return self._obs(self.level), {"boxes_on_target": self._stored(self.level)}
 

@@ -1,7 +1,8 @@
 """Sokoban levels, made by playing backwards from the solved state, so that each can be solved.
 
 Racanière, Weber et al. 2017 (I2A), appendix: rooms are carved by a random walk, targets and boxes
-put on the floor, and boxes pulled away. The carving and the choice among what was found are our own.
+put on the floor, and boxes pulled away. The carving, and the search for the farthest state, are our
+own.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_MOVES = 100  # a solution of so many moves or fewer exists: episodes have 120 steps
+WALK = 15  # of these moves, from where the player begins to the last box that was pulled
 STATES = 150  # looked at backwards from the solved one
 CHANCE = 2.0  # pushes by which the search is led astray, so that levels differ
-TURN = 0.35  # how often the carver changes its direction
-FLOOR_SHARE = 0.65  # of the squares inside the border, at which it stops
+TURN = 0.15  # how often the carver changes its direction
+FLOOR_SHARE = 0.6  # of the squares inside the border, at which it stops
 
 _State = tuple[int, frozenset[int]]  # player, boxes
 
 # What is carved around the carver: (row, column) offsets.
 _BRUSHES = (
-    ((0, 0), (0, 1)),
-    ((0, 0), (1, 0)),
-    ((0, 0), (0, 1), (1, 0), (1, 1)),
-    ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0)),
+    ((0, 0), (0, -1), (0, 1)),
+    ((0, 0), (-1, 0), (1, 0)),
+    ((0, 0), (0, 1), (1, 0)),
+    ((0, 0), (0, -1), (-1, 0)),
 )
 
 
@@ -107,8 +109,10 @@ def generate(rng: np.random.Generator, size: int, boxes: int) -> Level:
         targets = frozenset(int(s) for s in rng.choice(sorted(floor), boxes, replace=False))
         found = _farthest(rng, floor, targets, size)
         if found is not None:
-            player, squares = found
-            return Level(~_mask(floor, size), _mask(targets, size), squares, player)
+            walk = distances(found[0], floor - found[1], size)
+            near = [square for square, moves in walk.items() if moves <= WALK]
+            player = near[rng.integers(len(near))]
+            return Level(~_mask(floor, size), _mask(targets, size), found[1], player)
 
 
 def _mask(squares: frozenset[int], size: int) -> NDArray[np.bool_]:
@@ -153,7 +157,7 @@ def _farthest(
         if distance > farthest and targets.isdisjoint(state[1]):
             best, farthest = state, distance
         for cost, after in _pulls(state, floor, size):
-            if after not in seen and moves + cost <= MAX_MOVES:
+            if after not in seen and moves + cost <= MAX_MOVES - WALK:
                 seen.add(after)
                 gain = sum(needed[box] for box in after[1])
                 heappush(queue, (CHANCE * rng.random() - gain, moves + cost, after))
