@@ -20,6 +20,8 @@ def solve(level: Level, max_states: int = 200_000) -> list[int] | None:
     None when there is no solution, or none was found in so many states.
     """
     board = _Board(level)
+    if board.lost(level.boxes):
+        return None
     start: _State = (level.player, level.boxes)
     moves, came, closed = {start: 0}, dict[_State, _Push](), set[_State]()
     serial = count()
@@ -48,6 +50,10 @@ class _Board:
         self._floor = frozenset(int(square) for square in np.flatnonzero(~level.walls))
         self.targets = frozenset(int(square) for square in np.flatnonzero(level.targets))
         self._needed = pushes_needed(self.targets, self._floor, self._width)
+
+    def lost(self, boxes: frozenset[int]) -> bool:
+        """Whether a box is where it can never be pushed to a target from."""
+        return not boxes <= self._needed.keys()
 
     def least(self, boxes: frozenset[int]) -> int:
         """Pushes that are needed at least, were there no other boxes."""
