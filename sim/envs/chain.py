@@ -13,7 +13,7 @@ COLUMNS = 10  # of the picture
 
 
 class Chain(Drawn):
-    """States in a row; -1 for each step, and 100 for arriving at the last, which ends the episode.
+    """States in a row: -1 for each step but that to the last state, which pays 100 and is the end.
 
     STEVE's toy problem (Buckman et al. 2018, section 4.1) when the walker always goes on. The
     observation is the state's number; action 1 goes on, action 0 goes back, from the first nowhere.
@@ -46,7 +46,7 @@ class Chain(Drawn):
         """On or back."""
         self._state = max(self._state + (1 if action else -1), 0)
         arrived = self._state == self._last
-        return np.int64(self._state), -1.0 + 100.0 * arrived, arrived, False, {}
+        return np.int64(self._state), 100.0 if arrived else -1.0, arrived, False, {}
 
     def _picture(self) -> Picture:
         """Row by row, like writing."""

@@ -75,11 +75,11 @@ _FLOOR, _WALL, _FOOD_TILE, _PILL_TILE, _GHOST_TILE, _SCARED, _PAC, _BAR_TILE = r
 class MiniPacman(Drawn):
     """Pac-Man on 15 x 19 squares, as in the I2A paper's appendix.
 
-    Racanière, Weber et al. 2017: food on every square, two power pills, 1 + (level - 1) // 2 ghosts
+    Weber et al. 2017: food on every square, two power pills, 1 + (level - 1) // 2 ghosts
     and Pac-Man at random places. A pill lasts 20 steps: Pac-Man makes two moves a step and eats the
     ghosts, which flee. Otherwise they chase him, and being met ends the episode. Ghosts make one
     move a step and decide at crossings only, never turning back. A cleared level is followed by
-    the next. The paper does not print its maze: this one is our own, without dead ends.
+    the next. The maze is our own, of the paper's size and without dead ends.
 
     Actions: up, down, left, right, stay. Observations, by `observe`:
         image   (80, 80, 3) uint8: squares of 4 x 4 pixels, and below a bar, the power that is left

@@ -27,7 +27,7 @@ _FLOOR, _WALL, _TARGET, _BOX, _BOX_ON, _PLAYER, _PLAYER_ON = range(7)
 class Sokoban(Drawn):
     """Sokoban with rules, rewards and limit of the I2A paper, on levels generated from the seed.
 
-    Racanière, Weber et al. 2017, appendix: -0.1 for a step, +1 for a box pushed onto a target, -1
+    Weber et al. 2017, appendix: -0.1 for a step, +1 for a box pushed onto a target, -1
     for one pushed off, +10 when all are on targets, which ends the episode; 120 steps by the
     registered limit. Actions: up, down, left, right and, with `noop`, stay. Walking into a wall, or
     pushing a box that cannot move, is a step that changes nothing.

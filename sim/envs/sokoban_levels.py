@@ -1,6 +1,6 @@
 """Sokoban levels, made by playing backwards from the solved state, so that each can be solved.
 
-Racanière, Weber et al. 2017 (I2A), appendix: rooms are carved by a random walk, targets and boxes
+Weber et al. 2017 (I2A), appendix: rooms are carved by a random walk, targets and boxes
 put on the floor, and boxes pulled away. The carving, and the search for the farthest state, are our
 own.
 """

@@ -27,9 +27,9 @@ STARTS = tuple((row, column) for row in range(5) for column in range(5))  # the 
 class TwoRooms(Grid):
     """Find a goal in the other room. The goal is the task: it is not observed.
 
-    After the grid world of Distral (Teh et al. 2017, section 4.1): rooms of 5 x 5 squares, a
-    corridor of 3, eight goals. A step costs 0.1, arriving pays 1 besides. The walker begins in the
-    left room. (The paper's sizes and rewards are not printed there.)
+    After the grid world of Distral (Teh et al. 2017, section 4.1); sizes and rewards are our own:
+    rooms of 5 x 5 squares, a corridor of 3, eight goals. A step costs 0.1, arriving pays 1 besides.
+    The walker begins anywhere in the left room.
 
     Args:
         goal: a letter of `GOALS`.

@@ -62,7 +62,8 @@ def test_two_in_one_process_do_not_disturb_each_other(env_id):
     other.reset(seed=8)
     for _ in range(12):
         obs, *rest, _ = env.step(rng.integers(env.action_space.n))
-        other.reset() if any(other.step(0)[2:4]) else None
+        if any(other.step(0)[2:4]):
+            other.reset()
         together += [obs, *rest]
         if rest[1] or rest[2]:
             together.append(env.reset()[0])

@@ -225,6 +225,68 @@ def test_nobody_is_ever_in_a_wall_and_food_only_gets_less(seed, mode, data):
             break
 
 
+def away(level, start):
+    """Moves from a square to every other."""
+    found, frontier = {start: 0}, [start]
+    for square in frontier:
+        for other in near(square):
+            if other not in found:
+                found[other] = found[square] + 1
+                frontier.append(other)
+    return found
+
+
+def scripted(level, wanted):
+    """First move of the nearest way to what is wanted that no ghost can cut; else away."""
+    threats = [] if level.power > 1 else [away(level, ghost.square) for ghost in level.ghosts]
+
+    def risk(square):
+        return min((threat[square] for threat in threats), default=99)
+
+    first, depth, frontier = {level.pacman: STAY}, {level.pacman: 0}, [level.pacman]
+    for square in frontier:
+        if square in wanted and depth[square]:
+            return first[square]
+        for action in (UP, DOWN, LEFT, RIGHT):
+            after = level._next(square, action)
+            if after not in depth and risk(after) > depth[square] + 2:
+                depth[after], first[after] = depth[square] + 1, first[square]
+                if square == level.pacman:
+                    first[after] = action
+                frontier.append(after)
+    return max((UP, DOWN, LEFT, RIGHT), key=lambda action: risk(level._next(level.pacman, action)))
+
+
+def wanted_in(mode, level):
+    food = {(int(row), int(column)) for row, column in np.argwhere(level.food)}
+    ghosts = {ghost.square for ghost in level.ghosts}
+    chase = ghosts if level.power else level.pills
+    return {"regular": food | level.pills, "rush": level.pills, "avoid": set()}.get(mode, chase)
+
+
+def played(mode, seed, choose, steps=400):
+    """The return of an episode and the level it ends in."""
+    env, total = MiniPacman(mode), 0.0
+    env.reset(seed=seed)
+    for _ in range(steps):
+        _, reward, terminated, _, info = env.step(choose(env.level))
+        total += reward
+        if terminated:
+            break
+    return total, info["level"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_task_can_be_solved_and_its_reward_tells_a_good_player(mode):
+    rng = np.random.default_rng(0)
+    good = [
+        played(mode, s, lambda level: scripted(level, wanted_in(mode, level))) for s in range(4)
+    ]
+    random = [played(mode, s, lambda _: int(rng.integers(5))) for s in range(4)]
+    assert np.mean([total for total, _ in good]) > np.mean([total for total, _ in random]) + 10
+    assert max(level for _, level in good) >= 3
+
+
 def test_the_five_tasks_have_ids_and_equal_spaces():
     robots = [make_robot(f"gym:dreamfleet/MiniPacman-{mode.title()}-v0") for mode in MODES]
     assert len({str(robot.observation_space) for robot in robots}) == 1

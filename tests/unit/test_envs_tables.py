@@ -136,7 +136,7 @@ class TestChain:
         env = Chain()
         env.reset(seed=0)
         steps = [env.step(1) for _ in range(99)]
-        assert [reward for _, reward, *_ in steps] == [-1.0] * 98 + [99.0]
+        assert [reward for _, reward, *_ in steps] == [-1.0] * 98 + [100.0]
         assert [terminated for *_, terminated, _, _ in steps] == [False] * 98 + [True]
         assert [state for state, *_ in steps] == list(range(1, 100))
 
