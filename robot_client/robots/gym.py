@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from robot_client.errors import RobotError, SchemaError
 from robot_client.robot import Action, Reading, as_action
+from robot_client.robots import gym_sources
 from robot_client.schema import ActionSpace, Task
 
 DEFAULT_HZ = 20.0  # where the environment's metadata has no render_fps
@@ -84,6 +85,7 @@ class GymRobot:
         self._env = self._reading = None
 
     def _make(self) -> gymnasium.Env[Any, Any]:
+        gym_sources.register(self._id)
         try:
             return gymnasium.make(self._id, disable_env_checker=True, **self._options)
         except (gymnasium.error.Error, ImportError, TypeError) as error:
