@@ -28,6 +28,12 @@ class Source:
 
 SOURCES: dict[str, Source] = {  # by the beginning of the environment's id
     "dreamfleet/": Source("sim.envs", "register", "sim"),
+    "dreamfleet/Push": Source("pybullet", None, "sim"),
+    "dreamfleet/Reach": Source("pybullet", None, "sim"),
+    "dm_control/": Source("sim.envs.dm_control", "register", "sim"),
+    "ALE/": Source("ale_py", None, "envs"),
+    "CarRacing-": Source("Box2D", None, "envs"),
+    "Vizdoom": Source("vizdoom.gymnasium_wrapper", None, "envs"),
 }
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import gymnasium
 
+from sim.envs.atari import GAMES
+
 NAMESPACE = "dreamfleet/"
 
 
@@ -46,9 +48,20 @@ ENVS: dict[str, Row] = {  # without the namespace
 }
 
 
+SUITES: dict[str, Row] = {  # those that need PyBullet, or a library of the extra `envs`
+    "CarRacing-v0": Row("sim.envs.car_racing:CarRacing", 1000),
+    "Push-v0": Row("sim.envs.push:Push", 100),
+    "PushSparse-v0": Row("sim.envs.push:Push", 100, {"sparse": True}),
+    "Reach-v0": Row("sim.envs.reach:Reach", 50),
+    "ReachSparse-v0": Row("sim.envs.reach:Reach", 50, {"sparse": True}),
+    "TakeCover-v0": Row("sim.envs.take_cover:TakeCover", None),
+    **{f"Atari-{game}-v0": Row("sim.envs.atari:Atari", None, {"game": game}) for game in GAMES},
+}
+
+
 def register() -> None:
-    """Make every row of `ENVS` known to gymnasium. Again does no harm."""
-    for name, row in ENVS.items():
+    """Make every row of `ENVS` and `SUITES` known to gymnasium. Again does no harm."""
+    for name, row in (ENVS | SUITES).items():
         env_id = NAMESPACE + name
         if env_id not in gymnasium.registry:
             gymnasium.register(

@@ -1,0 +1,73 @@
+"""CarRacing as World Models drives it (Ha & Schmidhuber 2018)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from sim.envs.extras import drawn, needs
+from sim.envs.images import Shrink
+
+PIXELS = 64
+ROWS = 84  # of the 96 of a picture; the others show the instruments
+HZ = 50.0
+
+
+class CarRacing(gymnasium.Env[Any, Any]):
+    """Gymnasium's CarRacing-v3 in small pictures and with actions around zero, at 50 Hz.
+
+    Observes (64, 64, 3) uint8: the track without the bar of instruments. The action (3,) in [-1, 1]
+    is steering, gas from -1 (none) to 1, and brake from 0 (none) to 1. The reward is 1000 / tiles
+    for each new tile of the track, less 0.1 a step. Finishing the lap or leaving the playing field
+    (-100) terminates. The paper's code inverts colours; here they are as seen.
+
+    Args:
+        render_mode: `rgb_array` or nothing.
+
+    Raises:
+        RobotError: Box2D or pygame is missing.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012, gymnasium's own type
+        "render_modes": ["rgb_array"],
+        "render_fps": HZ,
+    }
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        for module in ("Box2D", "pygame"):
+            needs(module)
+        library = needs("gymnasium.envs.box2d.car_racing")
+        self._track: Any = library.CarRacing(render_mode=render_mode)
+        self._shrink = Shrink((ROWS, library.STATE_W), (PIXELS, PIXELS))
+        self.observation_space = spaces.Box(0, 255, (PIXELS, PIXELS, 3), np.uint8)
+        self.action_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.render_mode = drawn(render_mode)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Begin on a new track."""
+        super().reset(seed=seed)
+        picture, info = self._track.reset(seed=seed)
+        return self._shrink(picture[:ROWS]), info
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        """Drive for a fiftieth of a second."""
+        steer, gas, brake = action
+        pedals = np.array([steer, (gas + 1) / 2, max(brake, 0)], np.float32)
+        picture, reward, terminated, truncated, info = self._track.step(pedals)
+        return self._shrink(picture[:ROWS]), float(reward), terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """(400, 600, 3) picture, if `render_mode` is set."""
+        return None if self.render_mode is None else self._track.render()
+
+    def close(self) -> None:
+        """Close the simulation."""
+        self._track.close()
