@@ -46,13 +46,14 @@ _HIGHEST = np.concatenate([_OBSERVED, HIGH + MARGIN]).astype(np.float32)
 
 
 class A1:
-    """The quadruped on its playground. Simulated in this process; several do not disturb another.
+    """The quadruped on its playground. Simulated in this process; several keep out of each other.
 
-    The action (12,) in [-1, 1] are targets of the joints, in the order of `sim.a1_joints`; they go
-    through a second-order Butterworth low-pass of 1.5 Hz and are approached on a straight line
-    within 50 ms. What is returned, and recorded, is the action asked for, clipped to [-1, 1]: the
-    filter's memory is a part of the robot's state like its momentum. If it were the filtered target
-    instead, a policy learned from records could ask for nothing that it had seen.
+    The action (12,) in [-1, 1] is a target for each joint, in the order of `sim.a1_joints`. Targets
+    go through a second-order Butterworth low-pass of 1.5 Hz and are approached on straight lines
+    within 50 ms. What `apply` returns, and is recorded, is the action asked for, clipped to
+    [-1, 1]: that is what a policy chooses, and the filter's memory is a part of the robot's hidden
+    state, like its momentum. Of filtered targets most sequences that a policy can ask for would
+    be unheard of.
 
     Observation `vector` (16,) float32: roll, pitch (rad), roll rate, pitch rate (rad/s, about the
     body's own axes as gyroscopes have it), then the joints (rad). Neither heading nor velocity nor
@@ -65,8 +66,8 @@ class A1:
     the robot is. Only `reset(seed)`, and the very first `reset()`, begin afresh. Four metres from
     the middle the robot is carried back there in its pose, without losing its momentum.
 
-    Departures from the real robot: forces and velocities are exact, where the real one has a Kalman
-    filter and motors that warm up; the gain is the simulation's 100, not 80.
+    Not like the real robot: the velocity in the reward is exact, where that one filters a noisy
+    one; no motor warms up; the gain is that of the authors' simulation, 100 and not 80.
 
     Args:
         start: how it begins afresh: standing, on its back, or dropped in any pose.
