@@ -5,8 +5,8 @@
    The engine does not enforce a limit of effort on torques anyway: `sim.a1_body` does.
 3. The lower legs' inertia, 0.003 kg m^2 about their centre of mass, is more than 0.166 kg within
    0.11 m of it can have (0.002). It fits an axis through the knee, from where it is moved to the
-   centre. The products of inertia (1e-4) fit neither place, one sign or the other: they are 0.
-4. Of 21 links nine are fixed to another (the IMU, shoulders, toes). They take half of the engine's
+   centre. So do the products of inertia with the other sign; what remains of them is left out.
+4. Of 21 joints nine are fixed (of the IMU, shoulders, toes). Their links take half of the engine's
    time, shoulders overlap with upper legs, and the engine's own way to merge them puts the
    parents' masses at the wrong place. Here they are merged by the parallel axis theorem.
 
