@@ -28,11 +28,10 @@ class Ground:
         self._heights = np.zeros((CELLS, CELLS))
         if hills:
             self._heights = rng.uniform(0, hills, (CELLS, CELLS))
-            self.body = _heightfield(world, self._heights)
+            body = _heightfield(world, self._heights)
         else:
-            plane = Path(pybullet_data.getDataPath(), "plane.urdf")
-            self.body = world.loadURDF(str(plane))
-        world.changeDynamics(self.body, -1, lateralFriction=1.0)
+            body = world.loadURDF(str(Path(pybullet_data.getDataPath(), "plane.urdf")))
+        world.changeDynamics(body, -1, lateralFriction=1.0)
 
     def lowest(self, x: float, y: float, radius: float) -> float:
         """Height (m) of the lowest point within a square around (x, y), in m."""
@@ -60,31 +59,6 @@ def _heightfield(world: Engine, heights: NDArray[np.float64]) -> int:
         numHeightfieldColumns=CELLS,
     )
     middle = float(heights.min() + heights.max()) / 2
-    body: int = world.createMultiBody(
-        0, collision, _surface(world, heights - middle), [0, 0, middle]
-    )
+    body: int = world.createMultiBody(0, collision, -1, [0, 0, middle])
+    world.changeVisualShape(body, -1, rgbaColor=COLOUR)
     return body
-
-
-def _surface(world: Engine, heights: NDArray[np.float64]) -> int:
-    """What of hills is seen: the engine draws no heightfield. Two triangles a cell."""
-    places = (np.arange(CELLS) - (CELLS - 1) / 2) * CELL
-    x, y = np.meshgrid(places, places, indexing="ij")
-    points = np.stack([x, y, heights], -1).reshape(-1, 3)
-    corner = np.arange(CELLS * CELLS).reshape(CELLS, CELLS)
-    a, b, c, d = (
-        part.ravel()
-        for part in (corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:])
-    )
-    triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)])
-    slope_x, slope_y = np.gradient(heights, CELL)
-    normals = np.stack([-slope_x, -slope_y, np.ones_like(slope_x)], -1).reshape(-1, 3)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    shape: int = world.createVisualShape(
-        world.GEOM_MESH,
-        vertices=points.tolist(),
-        indices=triangles.ravel().tolist(),
-        normals=normals.tolist(),
-        rgbaColor=COLOUR,
-    )
-    return shape

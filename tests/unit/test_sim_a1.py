@@ -302,6 +302,19 @@ def test_pictures_follow_the_robot(make):
     assert 20 < orange.sum() < 1000
 
 
+@pytest.mark.parametrize("terrain", [0.0, 0.08])
+def test_pictures_disturb_nothing(make, terrain):
+    watched, alone = make("random", terrain=terrain), make("random", terrain=terrain)
+    for robot in (watched, alone):
+        robot.reset(0)
+    for step in range(20):
+        action = np.sin(np.arange(12) + step).astype(np.float32)
+        for robot in (watched, alone):
+            robot.apply(action)
+        watched.picture(32)
+        assert np.array_equal(watched.observe().obs["vector"], alone.observe().obs["vector"])
+
+
 @pytest.mark.parametrize(
     "options",
     [{"start": "sitting"}, {"push_n": -1.0}, {"terrain": np.inf}, {"vary": {"mass": 1.0}}],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim.engine import Engine, empty
+from sim.engine import Camera, Engine, empty
 from sim.pushes import PAUSE_S, PUSH_S, Pusher
 from sim.terrain import CELL, CELLS, Ground
 
@@ -39,6 +39,17 @@ def test_hills_are_where_they_are_said_to_be(world):
     ]
     assert 0 <= min(heights) < 0.1
     assert 0.2 < max(heights) <= 0.3
+
+
+def test_hills_look_as_they_collide(world):
+    Ground(world, 0.3, np.random.default_rng(0))
+    camera = Camera((0, 0, 4), (0, 0, 0), (0, 1, 0), view_deg=30, near=3, far=5, pixels=65)
+    distances = camera.picture(world)[1]
+    metres = 2 * np.tan(np.radians(15)) / 65  # of a pixel, per metre of distance
+    for row, column in ((32, 32), (10, 50), (60, 5), (40, 20)):
+        distance = distances[row, column]
+        x, y = (column - 32) * metres * distance, (32 - row) * metres * distance
+        assert 4 - distance == pytest.approx(seen(world, x, y), abs=0.02)
 
 
 def test_a_wider_look_finds_higher_and_lower_points(world):
