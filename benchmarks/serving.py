@@ -39,6 +39,7 @@ def robot(
     """
     command = [*python, "run", name, "--server", f"tcp://127.0.0.1:{port}", "--name", "robot"]
     command += ["--spool", str(folder / "spool"), "--cache", str(folder / "cache"), *more]
+    command += ["--with-parent"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("w") if log else nullcontext(subprocess.PIPE) as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, text=True, env=environment)
