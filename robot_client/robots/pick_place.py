@@ -33,7 +33,7 @@ class ArmState:
     """What an arm measures of itself.
 
     Args:
-        pose: (6,) float32: position of the tool in m, rotation vector or roll, pitch, yaw in rad.
+        pose: (6,) float32: position of the tool in m, rotation vector in rad.
         joints: (N,) float32 rad.
         opening: of the gripper, from 0, closed, to 1, open.
     """
@@ -331,7 +331,7 @@ class PickPlace:
         x, y = (float(number) for number in state.pose[:2])
         obs: dict[str, NDArray[Any]] = {
             "image": image,
-            "cartesian": state.pose,
+            "cartesian": _steady(state.pose),
             "joints": state.joints,
             "gripper": np.clip([state.opening], 0, 1).astype(np.float32),
             "gripper_side": _one_hot(self.layout.side(x, y)),
@@ -342,8 +342,21 @@ class PickPlace:
         return obs
 
 
+def _steady(pose: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The one of two equal rotation vectors whose greatest part is positive.
+
+    A tool that points down has turned by about half a turn, where measurements jump between them.
+    """
+    turn = pose[3:]
+    if turn[np.abs(turn).argmax()] < 0:
+        turn = turn - turn / np.linalg.norm(turn) * 2 * np.pi
+    return np.concatenate([pose[:3], turn]).astype(np.float32)
+
+
 def _one_hot(side: Side | None) -> NDArray[np.float32]:
-    return np.eye(len(SIDES), dtype=np.float32)[SIDES.index(side)]
+    hot = np.zeros(len(SIDES), np.float32)
+    hot[SIDES.index(side)] = 1
+    return hot
 
 
 def _spaces(joints: int, depth: bool) -> spaces.Dict:
