@@ -347,9 +347,10 @@ def _steady(pose: NDArray[np.float32]) -> NDArray[np.float32]:
 
     A tool that points down has turned by about half a turn, where measurements jump between them.
     """
-    turn = pose[3:]
-    if turn[np.abs(turn).argmax()] < 0:
-        turn = turn - turn / np.linalg.norm(turn) * 2 * np.pi
+    turn = pose[3:].astype(float)
+    angle = np.linalg.norm(turn)
+    if angle > np.pi / 2 and turn[np.abs(turn).argmax()] < 0:
+        turn *= 1 - 2 * np.pi / angle
     return np.concatenate([pose[:3], turn]).astype(np.float32)
 
 
