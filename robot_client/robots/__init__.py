@@ -21,6 +21,8 @@ ROBOTS: dict[str, str] = {
     "counting": "robot_client.robots.counting:CountingRobot",
     "pointmass": "sim.pointmass:PointMass",
     "sphero": "sim.sphero:Sphero",
+    "ur5": "sim.ur5:Ur5",
+    "xarm": "sim.xarm:XArm",
 }
 
 
