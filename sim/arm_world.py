@@ -54,6 +54,7 @@ class ArmWorld:
     ) -> None:
         self.engine, self.seconds = engine, 0.0
         self._layout, self._string, self._speed = layout, string, model.speed
+        self.things: list[int] = []  # their bodies
         empty(engine, PHYSICS_HZ)
         build_bins(engine, layout)
         self._arm = load_arm(engine, model)

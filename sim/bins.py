@@ -13,6 +13,7 @@ RISE = 0.02  # m of the slope: lower than the tips of the fingers
 WALL_HEIGHT = 0.08  # m
 WALL = 0.005  # m, half the thickness of a wall
 THIN = 0.002  # m, half the thickness of a slope
+SMOOTH = 0.1  # friction of the slopes: nothing comes to rest on them
 
 EDGE = FLAT + SLOPE + WALL  # from the outermost cell to the middle of the wall
 TABLE_COLOUR = (0.35, 0.33, 0.32, 1.0)
@@ -65,3 +66,4 @@ def _slope(
     plank = box(world, size, (0.0, 0.0, 0.0), colour)
     turn = world.getQuaternionFromEuler([axis[0] * angle, axis[1] * angle, 0])
     world.resetBasePositionAndOrientation(plank, [*middle, RISE / 2 - THIN], turn)
+    world.changeDynamics(plank, -1, lateralFriction=SMOOTH)
