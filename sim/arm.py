@@ -74,9 +74,7 @@ class SimArm:
         position, orientation = self.world.tool()
         pose = np.concatenate([position, rotation_vector(orientation)])
         angles = self.world.angles()
-        return ArmState(
-            pose.astype(np.float32), angles.astype(np.float32), self.world.opening()
-        )
+        return ArmState(pose.astype(np.float32), angles.astype(np.float32), self.world.opening())
 
     def move(self, x: float, y: float, z: float) -> None:
         """Move the tool straight to a point, or as near as what is in the way allows."""

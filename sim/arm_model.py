@@ -104,9 +104,7 @@ def _paint(world: Engine, body: int) -> None:
     names = joints(world, body)
     for name, link in names.items():
         paint = PAINTS[link % 2] if link < names["mount"] else HAND_PAINT
-        world.changeVisualShape(
-            body, link, rgbaColor=FINGER_PAINT if name in FINGERS else paint
-        )
+        world.changeVisualShape(body, link, rgbaColor=FINGER_PAINT if name in FINGERS else paint)
 
 
 def rotation_vector(quaternion: tuple[float, float, float, float]) -> np.ndarray:

@@ -64,7 +64,9 @@ class ArmWorld:
         self._forces = [engine.getJointInfo(self._arm, joint)[10] for joint in self._joints]
         self._begin_over(model, layout.point("left", layout.cells("left", True)[0], layout.hover))
         self.things = [
-            make(engine, self._spot(side, rng)) for side, makers in things.items() for make in makers
+            make(engine, self._spot(side, rng))
+            for side, makers in things.items()
+            for make in makers
         ]
         self._factory = [engine.getDynamicsInfo(thing, -1)[:2] for thing in self.things]
         self.advance(round(SETTLING_S * PHYSICS_HZ))
@@ -148,8 +150,14 @@ class ArmWorld:
         self._target = np.asarray(point)
         self._aim(self.angles())
         gear = self.engine.createConstraint(
-            self._arm, self._fingers[0], self._arm, self._fingers[1], self.engine.JOINT_GEAR,
-            [1, 0, 0], [0, 0, 0], [0, 0, 0],
+            self._arm,
+            self._fingers[0],
+            self._arm,
+            self._fingers[1],
+            self.engine.JOINT_GEAR,
+            [1, 0, 0],
+            [0, 0, 0],
+            [0, 0, 0],
         )
         self.engine.changeConstraint(gear, gearRatio=-1, maxForce=100, erp=0.2)
         for finger in self._fingers:

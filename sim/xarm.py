@@ -26,7 +26,7 @@ DEPTH = DepthBand(near=0.5, far=1.2)  # m: what is nearer or farther is not in t
 HALF = 0.021  # m, half the side of the thing
 MASS = 0.03  # kg
 COLOUR = (0.9, 0.25, 0.55, 1.0)
-STIFFNESS = 400.0  # N/m of its surface: between the fingers it loses some millimetres
+STIFFNESS = 800.0  # N/m of its surface: the gripper presses it to two thirds of its width
 DAMPING = 4.0  # N s/m
 STRING = 0.18  # m: from one side of a bin it pulls the thing off the slope at the other
 
