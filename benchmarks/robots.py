@@ -11,6 +11,8 @@ from sim.a1 import A1
 from sim.ball import Ball
 from sim.pointmass import PointMass
 from sim.sphero import Sphero
+from sim.ur5 import Ur5
+from sim.xarm import XArm
 
 STEPS = 500
 FORMS: dict[str, Callable[[], Robot]] = {
@@ -20,6 +22,8 @@ FORMS: dict[str, Callable[[], Robot]] = {
     "point mass, vector": lambda: PointMass(),
     "point mass, 32x32 camera": lambda: PointMass(camera=True),
     "sphero, 64x64 camera": Sphero,
+    "UR5, 64x64 camera": lambda: Ur5(),
+    "xArm, 64x64 camera with depth": lambda: XArm(),
 }
 
 
@@ -30,12 +34,12 @@ def measure(quick: bool = False) -> Payload:
 
 
 def _row(name: str, robot: Robot, steps: int) -> Row:
-    rng = np.random.default_rng(0)
+    robot.action_space.seed(0)
     robot.connect()
     robot.reset(0)
     start = perf_counter()
     for _ in range(steps):
-        robot.apply(rng.uniform(-1, 1, robot.action_space.shape).astype(np.float32))
+        robot.apply(np.asarray(robot.action_space.sample()))
         robot.observe()
     rate = steps / (perf_counter() - start)
     robot.close()
