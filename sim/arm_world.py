@@ -21,6 +21,7 @@ LEAST_STEPS = 24  # of a move, however short
 GRIP_STEPS = 90  # a whole stroke takes about 70
 FINGER_SPEED = 0.15  # m/s
 GAIN = 0.4  # share of a joint's error that its motor corrects in a physics step
+GRIP_FRICTION = 1.5  # of the fingers; with a thing's own it is multiplied
 DOWN = (1.0, 0.0, 0.0, 0.0)  # orientation of the tool: half a turn about x
 DROP_HEIGHT = 0.05  # m above the floor, from where things are put into a bin
 SETTLING_S = 0.5  # that they get to come to rest
@@ -62,7 +63,9 @@ class ArmWorld:
         self._tool, self._fingers = names[TOOL], [names[name] for name in FINGERS]
         self._joints = _revolute(engine, self._arm)
         self._forces = [engine.getJointInfo(self._arm, joint)[10] for joint in self._joints]
-        self._begin_over(model, layout.point("left", layout.cells("left", True)[0], layout.hover))
+        over = layout.point("left", layout.cells("left", inner=True)[0], layout.hover)
+        self._target = np.asarray(over)  # where the tool was sent last
+        self._begin(model.rest)
         self.things = [
             make(engine, self._spot(side, rng))
             for side, makers in things.items()
@@ -142,27 +145,25 @@ class ArmWorld:
         """Let time pass until so many simulated seconds since the world was built."""
         self.advance(round((seconds - self.seconds) * PHYSICS_HZ))
 
-    def _begin_over(self, model: ArmModel, point: Point) -> None:
-        """Place the arm, hovering and open, without moving through the world."""
-        self._set([*model.rest, STROKE, STROKE])
+    def _begin(self, rest: Sequence[float]) -> None:
+        """Put the arm at its target, with open gripper, without moving through the world."""
+        self._set([*rest, STROKE, STROKE])
         for _ in range(20):  # the solver starts from the present posture
-            self._set([*self._solve(np.asarray(point)), STROKE, STROKE])
-        self._target = np.asarray(point)
+            self._set([*self._solve(self._target), STROKE, STROKE])
         self._aim(self.angles())
+        self._couple()
+        self.grip(1.0)
+
+    def _couple(self) -> None:
+        """Make the fingers move as one, as a gear does, and rough."""
+        one, two = self._fingers
+        kind, zero = self.engine.JOINT_GEAR, [0, 0, 0]
         gear = self.engine.createConstraint(
-            self._arm,
-            self._fingers[0],
-            self._arm,
-            self._fingers[1],
-            self.engine.JOINT_GEAR,
-            [1, 0, 0],
-            [0, 0, 0],
-            [0, 0, 0],
+            self._arm, one, self._arm, two, kind, [1, 0, 0], zero, zero
         )
         self.engine.changeConstraint(gear, gearRatio=-1, maxForce=100, erp=0.2)
         for finger in self._fingers:
-            self.engine.changeDynamics(self._arm, finger, lateralFriction=1.5)
-        self.grip(1.0)
+            self.engine.changeDynamics(self._arm, finger, lateralFriction=GRIP_FRICTION)
 
     def _set(self, values: Sequence[float]) -> None:
         for joint, value in zip([*self._joints, *self._fingers], values, strict=True):
@@ -170,7 +171,7 @@ class ArmWorld:
 
     def _solve(self, point: NDArray[np.float64]) -> Sequence[float]:
         """Angles (rad) that bring the tool to a point, pointing down."""
-        found = self.engine.calculateInverseKinematics(
+        found: Sequence[float] = self.engine.calculateInverseKinematics(
             self._arm, self._tool, point, DOWN, maxNumIterations=40, residualThreshold=1e-5
         )
         return found[: len(self._joints)]

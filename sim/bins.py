@@ -32,7 +32,7 @@ def inside(layout: Layout, x: float, y: float, z: float) -> Side | None:
     """The bin in which a thing at a point lies."""
     for side in ("left", "right"):
         low, high = layout.limits(side, inner=False)
-        if all(low - EDGE < (x, y)) and all((x, y) < high + EDGE) and -0.05 < z:
+        if all(low - EDGE < (x, y)) and all((x, y) < high + EDGE) and z > -0.05:
             return side
     return None
 

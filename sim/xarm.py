@@ -1,7 +1,10 @@
 """An xArm that carries a soft thing between two bins: DayDreamer's (Wu et al. 2022), simulated.
 
-The paper's arm has seven joints; the xArm6 of pybullet_data, which is used here, has six. Its meshes
-are replaced by bones. 0.5 Hz, 64x64 pixels with depth, one soft thing on a string.
+The paper's arm has seven joints; the xArm6 of pybullet_data, which is used here, has six. Its
+meshes are replaced by bones. 0.5 Hz, 64x64 pixels with depth, one soft thing on an unseen string.
+
+The thing is a rigid cube with a springy surface. PyBullet's soft bodies were tried: they keep the
+fingers a centimetre off and push them fully open when lifted, so the opening tells nothing.
 """
 
 from __future__ import annotations
