@@ -38,6 +38,7 @@ class SimArm:
         self._model, self._layout, self._things, self._string = model, layout, things, string
         self._variation = variation or Variation()
         self._drawn = World()  # of this episode
+        self._earlier = 0.0  # s simulated in worlds before this one
         self._rng = np.random.default_rng()
         self._engine: Engine | None = None  # while connected
         self._world: ArmWorld | None = None  # since the first episode
@@ -54,6 +55,7 @@ class SimArm:
         if seed is not None:
             self._rng = np.random.default_rng([seed, 1])  # not the numbers that the robot draws
         if seed is not None or self._world is None:
+            self._earlier = self.seconds
             self._world = ArmWorld(
                 self._engine, self._model, self._layout, self._things, self._string, self._rng
             )
@@ -61,6 +63,11 @@ class SimArm:
         self._world.vary(self._drawn)
         at, _ = self._world.tool()
         self._world.put_back(self._layout.side(float(at[0]), float(at[1])) or "left", self._rng)
+
+    @property
+    def seconds(self) -> float:
+        """Simulated seconds since connect, whichever worlds they were spent in."""
+        return self._earlier + (0.0 if self._world is None else self._world.seconds)
 
     @property
     def world(self) -> ArmWorld:
@@ -100,10 +107,11 @@ class SimArm:
         if self._engine is not None:
             self._engine.disconnect()
         self._engine = self._world = None
+        self._earlier = 0.0
 
     def _see(self, pixels: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         camera = replace(self._model.camera, pixels=pixels)
-        return camera.picture(self.world.engine, self._drawn.light(self.world.seconds))
+        return camera.picture(self.world.engine, self._drawn.light(self.seconds))
 
 
 class SimPickPlace(PickPlace):

@@ -16,7 +16,8 @@ from sim.engine import Camera, Engine, Vector, load_primitives
 GRIPPER = Path(__file__).with_name("gripper.urdf")
 FINGERS = ("left_finger_joint", "right_finger_joint")
 STROKE = 0.0425  # m that one finger moves
-FINGER_FORCE = 15.0  # N
+CLOSING_FORCE = 15.0  # N of a finger
+OPENING_FORCE = 40.0  # N
 TOOL = "tool_joint"
 
 PAINTS = ((0.75, 0.78, 0.82, 1.0), (0.45, 0.5, 0.58, 1.0))  # of the links, in turn

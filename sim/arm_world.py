@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_client.robots.bins import Layout, Point, Side
-from sim.arm_model import FINGER_FORCE, FINGERS, STROKE, TOOL, ArmModel, joints, load_arm
+from sim.arm_model import (
+    CLOSING_FORCE,
+    FINGERS,
+    OPENING_FORCE,
+    STROKE,
+    TOOL,
+    ArmModel,
+    joints,
+    load_arm,
+)
 from sim.bins import build_bins, inside
 from sim.engine import Engine, empty
 from sim.variation import World
@@ -128,7 +137,7 @@ class ArmWorld:
                 finger,
                 self.engine.POSITION_CONTROL,
                 targetPosition=opening * STROKE,
-                force=FINGER_FORCE,
+                force=OPENING_FORCE if opening > self.opening() else CLOSING_FORCE,
                 maxVelocity=FINGER_SPEED,
             )
         self.advance(GRIP_STEPS)

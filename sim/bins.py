@@ -13,6 +13,7 @@ RISE = 0.02  # m of the slope: lower than the tips of the fingers
 WALL_HEIGHT = 0.08  # m
 WALL = 0.005  # m, half the thickness of a wall
 THIN = 0.002  # m, half the thickness of a slope
+DEEP = 0.1  # m, half the thickness of a floor: a finger could press a ball through a thin one
 SMOOTH = 0.1  # friction of the slopes: nothing comes to rest on them
 
 EDGE = FLAT + SLOPE + WALL  # from the outermost cell to the middle of the wall
@@ -32,7 +33,7 @@ def inside(layout: Layout, x: float, y: float, z: float) -> Side | None:
     """The bin in which a thing at a point lies."""
     for side in ("left", "right"):
         low, high = layout.limits(side, inner=False)
-        if all(low - EDGE < (x, y)) and all((x, y) < high + EDGE) and z > -0.05:
+        if all(low - EDGE < (x, y)) and all((x, y) < high + EDGE) and z > 0:
             return side
     return None
 
@@ -41,7 +42,7 @@ def _build_bin(world: Engine, layout: Layout, side: Side) -> None:
     low, high = layout.limits(side, inner=False)
     (x, y), (half_x, half_y) = (low + high) / 2, (high - low) / 2 + EDGE
     colour = COLOURS[side]
-    box(world, (half_x, half_y, 0.005), (x, y, -0.005), colour)
+    box(world, (half_x, half_y, DEEP), (x, y, -DEEP), colour)
     tall = WALL_HEIGHT / 2
     shade = (*(0.7 * part for part in colour[:3]), 1.0)
     for sign in (-1, 1):

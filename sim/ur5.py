@@ -22,6 +22,8 @@ JOINTS = 6
 BALLS = 3  # in each bin
 RADIUS = 0.022  # m
 MASS = 0.04  # kg
+STIFFNESS = 1500.0  # N/m of its surface, as of foam: a finger that comes down on one squashes it
+DAMPING = 8.0  # N s/m
 COLOURS = ((0.95, 0.2, 0.15, 1.0), (1.0, 0.6, 0.1, 1.0), (0.95, 0.9, 0.2, 1.0))
 
 LAYOUT = Layout(
@@ -60,7 +62,7 @@ class Ur5(SimPickPlace):
 
 
 def add_ball(world: Engine, centre: Point, colour: tuple[float, ...]) -> int:
-    """A ball of foam rubber: light, rough and slow to roll."""
+    """A ball of foam rubber: light, soft, rough and slow to roll."""
     collision = world.createCollisionShape(world.GEOM_SPHERE, radius=RADIUS)
     visual = world.createVisualShape(world.GEOM_SPHERE, radius=RADIUS, rgbaColor=colour)
     body: int = world.createMultiBody(MASS, collision, visual, centre)
@@ -70,7 +72,8 @@ def add_ball(world: Engine, centre: Point, colour: tuple[float, ...]) -> int:
         lateralFriction=1.0,
         rollingFriction=5e-4,
         spinningFriction=5e-4,
-        restitution=0.1,
+        contactStiffness=STIFFNESS,
+        contactDamping=DAMPING,
         linearDamping=0.3,
         angularDamping=0.3,
     )

@@ -236,7 +236,7 @@ def test_the_sun_rises_with_simulated_time():
     robot.reset(1)
     night = robot.observe().obs["image"][-8:].mean()
     robot.arm.world.advance(10 * PHYSICS_HZ)
-    robot.apply(np.asarray(0))
+    robot.reset(2)  # a new world, but the same day
     assert robot.observe().obs["image"][-8:].mean() > night + 15
     robot.close()
 
@@ -247,3 +247,18 @@ def test_a_rotation_vector_is_the_axis_times_the_angle(angle):
     assert rotation_vector(quaternion) == pytest.approx([angle, 0, 0])
     turned = rotation_vector(tuple(-part for part in quaternion))
     assert turned == pytest.approx([angle, 0, 0])
+
+
+def test_no_thing_is_pressed_through_the_floor():
+    robot = Ur5()
+    robot.connect()
+    robot.reset(6)
+    world = robot.arm.world
+    for _ in range(4):
+        x, y, _ = world.tool()[0]
+        world.move((float(x), float(y), robot.layout.hover))
+        under = [float(x), float(y) + 0.048, 0.022]  # a finger comes down on it
+        world.engine.resetBasePositionAndOrientation(world.things[0], under, [0, 0, 0, 1])
+        world.move((float(x), float(y), robot.layout.low))
+        assert world.positions()[:, 2].min() > 0
+    robot.close()
