@@ -20,6 +20,8 @@ from robot_client.robots.bins import Cell, Layout, Point, Side, other
 from robot_client.schema import Task
 
 PIXELS = 64
+REACH = 5.0  # m: no arm for this task has more
+TURN = 10.0  # rad: joints turn by up to 2 pi, rotation vectors by 3/2 pi
 EPISODE_STEPS = 100
 STEPS: tuple[Cell, ...] = ((1, 0), (-1, 0), (0, 1), (0, -1))  # cells, of the actions 0 to 3
 GRIP, LIFT = 4, 5  # the other two actions
@@ -361,15 +363,15 @@ def _one_hot(side: Side | None) -> NDArray[np.float32]:
 
 
 def _spaces(joints: int, depth: bool) -> spaces.Dict:
-    """What is measured in m and rad has no bound: an arm may be calibrated anywhere."""
-    sizes = {"cartesian": 6, "joints": joints}
+    limits = {"cartesian": [REACH] * 3 + [TURN] * 3, "joints": [TURN] * joints}
     shares = {"gripper": 1, "gripper_side": 3, "grasped_side": 3}
     layers = {"image": 3, "depth": 1} if depth else {"image": 3}
     found: dict[str, spaces.Space[Any]] = {}
     for key, n in layers.items():
         found[key] = spaces.Box(0, 255, (PIXELS, PIXELS, n), np.uint8)
-    for key, n in sizes.items():
-        found[key] = spaces.Box(-np.inf, np.inf, (n,), np.float32)
+    for key, limit in limits.items():
+        high = np.array(limit, np.float32)
+        found[key] = spaces.Box(-high, high, dtype=np.float32)
     for key, n in shares.items():
         found[key] = spaces.Box(0.0, 1.0, (n,), np.float32)
     return spaces.Dict(found)

@@ -211,7 +211,7 @@ def test_people_get_a_picture_of_any_size_that_shows_the_robot_move(robot):
     robot.reset(1)
     before = robot.picture(96)
     for _ in range(6):
-        robot.apply(np.full(robot.action_space.shape, 0.7, np.float32))
+        robot.apply(filled(robot, 0.7))
     after = robot.picture(96)
     assert before.shape == after.shape == (96, 96, 3)
     assert before.dtype == np.uint8
