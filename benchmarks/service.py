@@ -73,6 +73,22 @@ RUNS: dict[str, Run] = {
         learner={"train_ratio": 512.0, "min_rows": 1000},
         levels={"on its back": 5.0, "upright": 6.0, "standing": 9.0, "walking": 14.0},
     ),
+    "sphero": Run(
+        "sphero",
+        "daydreamer",
+        "Sphero from its camera, ten times real time",
+        speed=10.0,
+        learner={"train_ratio": 512.0, "min_rows": 1000},
+        levels={"success radius": -0.1},
+    ),
+    "xarm": Run(
+        "xarm",
+        "daydreamer",
+        "xArm pick and place, sparse rewards",
+        speed=20.0,
+        learner={"train_ratio": 512.0, "min_rows": 2000},
+        counts={"grasped": 1.0, "other bin": 10.0, "same bin": -1.0},
+    ),
 }
 
 

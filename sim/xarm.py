@@ -3,8 +3,9 @@
 The paper's arm has seven joints; the xArm6 of pybullet_data, which is used here, has six. Its
 meshes are replaced by bones. 0.5 Hz, 64x64 pixels with depth, one soft thing on an unseen string.
 
-The thing is a rigid cube with a springy surface. PyBullet's soft bodies were tried: they keep the
-fingers a centimetre off and push them fully open when lifted, so the opening tells nothing.
+The thing is a rigid cube with a springy surface. One of PyBullet's soft bodies was tried with three
+settings: it kept the fingers 3 cm too wide, and with two of them pushed them open when lifted, so
+that the opening told nothing.
 """
 
 from __future__ import annotations
