@@ -24,14 +24,17 @@ ROBOTS: dict[str, str] = {
     "ur5": "sim.ur5:Ur5",
     "xarm": "sim.xarm:XArm",
 }
+HARDWARE: dict[str, str] = {  # machines; their SDKs are loaded when they are connected
+    "lerobot": "robot_client.robots.lerobot:LeRobotRobot",
+}
 
 
 def make_robot(spec: str, **options: Any) -> Robot:
     """Construct a robot, without connecting it.
 
     Args:
-        spec: a name of `ROBOTS`, `gym:ID` for any gymnasium environment, or `module:Class`;
-            behind it and a space its options may stand, as a JSON object.
+        spec: a name of `ROBOTS` or `HARDWARE`, `gym:ID` for any gymnasium environment, or
+            `module:Class`; behind it and a space its options may stand, as a JSON object.
         options: further keyword arguments of the class, or of `gymnasium.make`. One of them is
             ours: `faults`, the fields of `robot_client.robots.faulty.Faults` for any robot.
 
@@ -50,7 +53,7 @@ def _made(spec: str, name: str, options: dict[str, Any]) -> Robot:
     if name.startswith("gym:"):
         target, options = "robot_client.robots.gym:GymRobot", {"env_id": name[4:], **options}
     else:
-        target = ROBOTS.get(name, name)
+        target = {**ROBOTS, **HARDWARE}.get(name, name)
     try:
         robot = _load(spec, target)(**options)
     except DreamfleetError:
@@ -75,11 +78,10 @@ def _written(spec: str, text: str) -> dict[str, Any]:
 def _load(spec: str, target: str) -> Any:
     module, _, name = target.partition(":")
     if not name:
-        close = difflib.get_close_matches(spec, ROBOTS, n=1)
+        close = difflib.get_close_matches(spec, [*ROBOTS, *HARDWARE], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise RobotError(
-            f"no robot {spec!r}{hint} There are: {', '.join(sorted(ROBOTS))}, gym:ID, module:Class"
-        )
+        known = ", ".join(sorted([*ROBOTS, *HARDWARE]))
+        raise RobotError(f"no robot {spec!r}{hint} There are: {known}, gym:ID, module:Class")
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
