@@ -26,6 +26,9 @@ ROBOTS: dict[str, str] = {
 }
 HARDWARE: dict[str, str] = {  # machines; their SDKs are loaded when they are connected
     "lerobot": "robot_client.robots.lerobot:LeRobotRobot",
+    "sphero-ble": "robot_client.robots.sphero:Sphero",
+    "ur5-rtde": "robot_client.robots.ur5:Ur5",
+    "xarm-sdk": "robot_client.robots.xarm:XArm",
 }
 
 

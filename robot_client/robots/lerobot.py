@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pkgutil import iter_modules
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from robot_client.clock import Clock, SystemClock
 from robot_client.errors import RobotError, SchemaError
 from robot_client.robot import Action, Reading, as_action
-from robot_client.robots.sdk import load_function, load_sdk
+from robot_client.robots.hardware import load_function, load_sdk
 from robot_client.schema import Task
 
 Numbers = NDArray[np.float64]
@@ -213,11 +213,12 @@ class LeRobotRobot:
     def stop(self) -> None:
         """Hold still at once. Asked for again it does nothing: a tired arm would sink each time."""
         self._stopped.set()
-        if self._device is None or self._still:
+        if self._device is None:
             return
         free = self._bus.acquire(timeout=STOP_WAIT_S)  # a hanging camera must not prevent it
         try:
-            self._hold_still(read=free)
+            if not self._still:
+                self._hold_still(read=free)
         except Exception as error:  # noqa: BLE001 - drivers raise anything, and `stop` nothing
             _log.error("%s: could not be told to hold still: %s", self._type, error)
         finally:
@@ -410,10 +411,16 @@ def _release(kind: str, device: Any) -> None:
     Raises:
         RobotError: neither succeeded.
     """
+    ways: list[Callable[[], object]] = [
+        lambda: device.disconnect(),
+        lambda: device.bus.disconnect(True),
+    ]
     problems = []
-    for disconnect in (lambda: device.disconnect(), lambda: device.bus.disconnect(True)):
+    for disconnect in ways:
         try:
-            return disconnect()
+            disconnect()
         except Exception as error:  # noqa: BLE001 - drivers raise anything; the other may succeed
             problems.append(str(error))
+        else:
+            return
     raise RobotError(f"{kind}: its motors may be under power: {'; '.join(problems)}")

@@ -7,7 +7,9 @@ import pytest
 from agents.agent import Agent, AgentConfig
 from agents.errors import UnknownAgent
 from agents.registry import AGENTS, agent_class
-from robot_client.robots import ROBOTS
+from robot_client.robots import HARDWARE, ROBOTS
+
+ALL_ROBOTS = {**ROBOTS, **HARDWARE}
 
 VERBS = ("connect", "reset", "apply", "observe", "stop", "close")
 
@@ -34,9 +36,9 @@ def test_an_unknown_agent_names_the_closest():
         agent_class("dreamr")
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", ALL_ROBOTS)
 def test_every_robot_resolves(name):
-    module, _, cls = ROBOTS[name].partition(":")
+    module, _, cls = ALL_ROBOTS[name].partition(":")
     found = getattr(import_module(module), cls)
     assert found.__doc__
     assert [verb for verb in VERBS if not callable(getattr(found, verb, None))] == []
