@@ -290,7 +290,10 @@ class LeRobotRobot:
                 raise RobotError(f"{self._type}: stopped: reset it first")
             self._still = False
             sent = device.send_action(dict(zip(self._actions, goal.tolist(), strict=True)))
-        self._goal = np.array([float(sent[name]) for name in self._actions])
+            self._goal = np.array([float(sent[name]) for name in self._actions])
+            if self._stopped.is_set():  # by another thread, whose goal this one may have passed
+                self._hold_still(read=True)
+                raise RobotError(f"{self._type}: stopped: reset it first")
 
     def _executed(self) -> Action:
         assert self._goal is not None

@@ -172,6 +172,9 @@ class Sphero:
             if self._stopped.is_set():
                 raise RobotError("Sphero: stopped: reset it first")
             self._power(action)
+            if self._stopped.is_set():  # by another thread, whose command this one may have passed
+                self._power(np.zeros(2, np.float32))
+                raise RobotError("Sphero: stopped: reset it first")
 
     def _power(self, action: Action) -> None:
         """Send the powers of the two motors. Raises whatever the SDK does."""

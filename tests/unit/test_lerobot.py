@@ -6,9 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,50 +18,12 @@ from robot_client.robots import make_robot
 from robot_client.robots.lerobot import LeRobotRobot
 from robot_client.safety import SafetyFilter
 from robot_client.testing import check_robot
+from tests.unit.lerobot_double import stand_in
 
 INSTALLED = importlib.util.find_spec("lerobot") is not None
 LIMITS = {"pan.pos": [-90, 90], "lift.pos": [-60, 60], "wheel.vel": [-0.5, 0.5]}
 POSITIONS = [20.0, -30.0]  # where the arm is at first
 TOY = "tests.unit.toyarm"
-
-
-def stand_in() -> dict[str, ModuleType]:
-    """What of `lerobot` and `draccus` the adapter uses, in the same terms."""
-
-    class Robot:
-        def __init__(self, config: Any) -> None:
-            self.id = config.id
-
-    @dataclass(kw_only=True)
-    class RobotConfig:
-        id: str | None = None
-        calibration_dir: str | None = None
-
-        @classmethod
-        def register_subclass(cls, name: str) -> Callable[[type], type]:
-            def register(kind: type) -> type:
-                types[name] = kind
-                return kind
-
-            return register
-
-    def make_robot_from_config(config: Any) -> Any:
-        module = importlib.import_module(type(config).__module__)
-        return getattr(module, type(config).__name__.removesuffix("Config"))(config)
-
-    def decode(cls: type, raw: dict[str, Any]) -> Any:
-        rest = dict(raw)
-        return types[rest.pop("type")](**rest)
-
-    types: dict[str, type] = {}
-    robots, cameras = ModuleType("lerobot.robots"), ModuleType("lerobot.cameras")
-    robots.__path__, cameras.__path__ = [], []
-    robots.Robot, robots.RobotConfig = Robot, RobotConfig
-    robots.make_robot_from_config = make_robot_from_config
-    draccus, lerobot = ModuleType("draccus"), ModuleType("lerobot")
-    draccus.decode, lerobot.robots, lerobot.cameras = decode, robots, cameras
-    modules = (lerobot, robots, cameras, draccus)
-    return {module.__name__: module for module in modules}
 
 
 @pytest.fixture(params=["stand-in", *(["lerobot"] if INSTALLED else [])])
@@ -292,6 +252,24 @@ def test_stop_gets_through_while_the_loop_hangs_in_a_camera(make, toy):
     assert not loop.is_alive()
     with pytest.raises(RobotError, match="stopped"):
         robot.apply(action(0, 0, 0))
+
+
+def test_a_goal_that_a_stop_overtook_does_not_stand(make, toy):
+    robot = make()
+    device = begun(robot, toy)
+    send = device.send_action
+
+    def overtaken(goal: Any) -> Any:
+        device.send_action = send
+        threading.Thread(target=robot.stop).start()
+        while not robot._stopped.is_set():
+            pass
+        return send(goal)
+
+    device.send_action = overtaken
+    with pytest.raises(RobotError, match="stopped"):
+        robot.apply(action(22, -30, 0.5))
+    assert last_sent(device)[2] == 0
 
 
 def test_a_reset_goes_home_at_the_greatest_speed_and_no_faster(make, toy):
