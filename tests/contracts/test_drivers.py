@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_twin_and_driver_declare_the_same(twin: str, driver: str) -> None:
     assert real.action_space == simulated.action_space
     assert real.control_hz == simulated.control_hz
     assert real.task == simulated.task
+
+
+@pytest.mark.parametrize("name", ["ur5", "xarm"])
+def test_the_layout_that_stands_in_for_a_missing_one_is_the_twins(name: str) -> None:
+    driver, twin = (
+        import_module(f"{package}.{name}") for package in ("robot_client.robots", "sim")
+    )
+    assert driver.LAYOUT == twin.LAYOUT
 
 
 @pytest.mark.parametrize("name", HARDWARE)

@@ -146,6 +146,14 @@ def test_a_stop_halts_once_and_motion_needs_a_reset(make, world):
     robot.apply(np.asarray(GRIP))
 
 
+def test_hold_sends_nothing_and_keeps_the_episode(make, world):
+    robot = begun(make)
+    world.calls.clear()
+    assert robot.action_space.contains(robot.hold())
+    assert world.calls == []
+    robot.apply(np.asarray(GRIP))
+
+
 def test_a_stop_from_another_thread_breaks_a_move_off(make, world):
     robot = begun(make)
     looks = count_looks(world, at=4, call=robot.stop)
