@@ -17,7 +17,9 @@ from robot_client.errors import RobotError, SchemaError
 from robot_client.robots import make_robot
 from robot_client.robots.lerobot import LeRobotRobot
 from robot_client.safety import SafetyFilter
+from robot_client.schema import Source
 from robot_client.testing import check_robot
+from tests.unit.control import Chooser, start
 from tests.unit.lerobot_double import stand_in
 
 INSTALLED = importlib.util.find_spec("lerobot") is not None
@@ -415,3 +417,24 @@ def test_an_unknown_type_names_what_could_not_be_loaded(toy):
 def test_a_reward_that_is_no_function_is_refused(reward):
     with pytest.raises(RobotError, match="module:function"):
         LeRobotRobot(reward=reward)
+
+
+def test_under_the_runtime_a_lost_arm_loses_its_power_and_another_try_is_made(make, toy):
+    """The first policy step sees the camera go; whoever is connected at the end has no power."""
+
+    def choose(asked: int) -> list[float]:
+        toy.MADE[-1].camera = asked != 3
+        return [22.0, -30.0, np.nan if asked == 5 else 0.0]
+
+    made = len(toy.MADE)
+    robot = make(episode_steps=4)
+    runtime, recorder, _ = start(robot, Chooser(choose))
+    runtime.run()
+    first, second = toy.MADE[made:]
+    assert not first.bus.power
+    assert not second.bus.power
+    sources = [Source(source) for source in recorder.column("source")]
+    assert sources.count(Source.HOLD) == 1  # for the action that was no number
+    held = recorder.rows[sources.index(Source.HOLD)]["action"].tolist()
+    assert held[:2] == pytest.approx([second.at["pan.pos"], -30], abs=2)
+    assert second.sent[-1]["wheel.vel"] == 0
