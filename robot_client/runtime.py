@@ -83,7 +83,7 @@ class Runtime:
         seed: of the policy's noise and, with the episode's number, of the robot's resets.
         limits: of the ladder; None takes those for the robot's rate.
         estop: latched emergency stop; None makes one in memory.
-        silence_s: of the watchdog, in real seconds; None takes that for the robot's rate.
+        silence_s: of the watchdog, in real seconds; None takes the robot's, or that for its rate.
         reset_s: how much longer a reset may take.
         max_episodes, max_steps: end the run; None never does.
         halted: set by a signal handler to end the run.
@@ -122,8 +122,8 @@ class Runtime:
             commands or queue.SimpleQueue(), self._estop, self._robot.stop, self._link.send
         )
         self._ladder = Ladder(limits or Limits.for_rate(robot.control_hz), self._estop)
-        silence = silence_s or silence_limit(robot.control_hz)
-        self._watchdog = Watchdog(self._silent, silence, self._real, self._urgent)
+        limit: float = getattr(robot, "silence_s", silence_limit(robot.control_hz))
+        self._watchdog = Watchdog(self._silent, silence_s or limit, self._real, self._urgent)
         self._lost = threading.Event()  # set by the watchdog
         self._reset_s, self._idle_s = reset_s, idle_s
         self._max_episodes, self._max_steps = max_episodes, max_steps

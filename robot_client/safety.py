@@ -7,6 +7,7 @@ of a Box are blended in over BLEND_S seconds. A robot changes this, or asks for 
     max_rate          greatest change of an action per step, as a fraction of its range
     action_filter_hz  cut-off of a second-order Butterworth low-pass on the actions
     rest_action       the action of a robot at rest; the one nearest to zero where it says nothing
+    silence_s         real seconds that one step may take before the watchdog stops the robot
 """
 
 from __future__ import annotations

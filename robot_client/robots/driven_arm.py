@@ -31,6 +31,7 @@ THERE = 0.002  # m: nearer than this the tool has arrived
 ASTRAY = 0.01  # m from where it was sent last: somebody moved it
 SLANT = math.radians(10)  # that the tool may lean from straight down
 SPARE_S = 5.0  # that a move may take longer than it should
+SILENCE_S = 30.0  # of one action: a delivery is a grip and up to three moves across the bins
 
 _log = logging.getLogger(__name__)
 
@@ -256,6 +257,8 @@ class DrivenPickPlace(PickPlace):
         SchemaError: layout or start make no sense.
     """
 
+    silence_s = SILENCE_S
+
     def __init__(
         self,
         arm: DrivenArm,
@@ -278,6 +281,15 @@ class DrivenPickPlace(PickPlace):
         if not self._measured:
             raise RobotError(f"{self.task.name}: layout: expected where the bins are, got none")
         super().connect()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin an episode. A seed fixes the cells drawn at random: real things stay put.
+
+        Raises RobotError when the arm is in error, or its tool is not over a bin, or not upright.
+        """
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        super().reset(None)
 
     def hold(self) -> Action:
         """Stand, as the arm does between actions. No action amounts to that: 0, as without `hold`.

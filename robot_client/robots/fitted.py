@@ -32,7 +32,8 @@ from robot_client.guard import GuardedRobot
 from robot_client.robot import Action, Reading, Robot, as_action, rest_action
 from robot_client.schema import ActionSpace
 
-_AS_THEY_ARE = ("blend_steps", "max_rate", "action_filter_hz")  # steps, share of the range, Hz
+# Steps, share of the range, Hz, s.
+_AS_THEY_ARE = ("blend_steps", "max_rate", "action_filter_hz", "silence_s")
 
 
 class Fitted:

@@ -125,6 +125,17 @@ def test_a_carried_object_is_delivered_for_eleven(make, world, gripper):
     assert reading.obs["gripper_side"].tolist() == [0, 0, 1]
 
 
+def test_a_seed_does_not_make_the_arm_forget_where_the_objects_went(make, world, gripper):
+    robot = begun(make)
+    put_between_fingers(world, gripper)
+    for action in [GRIP, LIFT, *[3] * 5]:
+        robot.apply(np.asarray(action))
+    assert world.position()[1] < 0
+    world.calls.clear()
+    robot.reset(0)
+    assert (moves(world)[:, 1] < 0).all()
+
+
 def test_arriving_is_waited_for(make, world):
     device = begun(make)._device
     before, goal = world.clock.monotonic(), beside(world)

@@ -229,9 +229,12 @@ def test_it_waits_while_the_spool_is_full() -> None:
     assert runtime.heartbeat().reason == "full"
 
 
-def test_the_watchdog_stops_a_loop_that_hangs() -> None:
+@pytest.mark.parametrize("declared", [False, True])
+def test_the_watchdog_stops_a_loop_that_hangs(declared: bool) -> None:
     stopped = threading.Event()
     arm = Arm(steps=3)
+    if declared:
+        arm.silence_s = 0.02
 
     def stop() -> None:
         if threading.current_thread().name == "watchdog":
@@ -245,7 +248,11 @@ def test_the_watchdog_stops_a_loop_that_hangs() -> None:
     arm.hooks |= {"stop": stop, "apply": apply}
     endings: list[Episode] = []
     runtime, _, server = start(
-        arm, Chooser(steady), silence_s=0.02, max_episodes=2, on_episode=endings.append
+        arm,
+        Chooser(steady),
+        silence_s=None if declared else 0.02,
+        max_episodes=2,
+        on_episode=endings.append,
     )
     runtime.run()
     assert endings[0].ending == "the watchdog stopped the robot"
