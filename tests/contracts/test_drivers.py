@@ -16,9 +16,9 @@ from robot_client.schema import row_fields, space_from_json, space_to_json
 
 ROOT = Path(__file__).parents[2]
 TWINS = {
-    "sim.sphero:Sphero": "sphero-ble",
-    "sim.ur5:Ur5": "ur5-rtde",
-    "sim.xarm:XArm": "xarm-sdk",
+    "sphero": "sphero-ble",
+    "ur5": "ur5-rtde",
+    "xarm": "xarm-sdk",
 }
 SDKS = {"lerobot", "draccus", "spherov2", "cv2", "rtde_control", "rtde_receive", "xarm"}
 SDKS |= {"pyrealsense2", "bleak", "torch"}
