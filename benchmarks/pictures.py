@@ -1,7 +1,7 @@
 """Strips of pictures of the robots, from an episode of random actions.
 
 Run as `python -m benchmarks.pictures [names] [--out DIR]`: one PNG each of the robots that have a
-`picture()`, which are those of the table unless named. `gym:ID` names an environment.
+`picture()`; unless named, those of the table, and one environment of each kind (`gym:ID`).
 """
 
 import argparse
@@ -22,6 +22,21 @@ PIXELS = 128  # side of one picture
 GAP = 4  # pixels between two
 STEPS = 100  # at most, from the first picture to the last
 SEED = 0
+
+ENVIRONMENTS = (
+    "dreamfleet/Sokoban-v0",
+    "dreamfleet/MiniPacman-Regular-v0",
+    "dreamfleet/DynaMaze-v0",
+    "dreamfleet/BitFlip-v0",
+    "dreamfleet/TwoRooms-A-v0",
+    "dreamfleet/Chain-v0",
+    "dreamfleet/Reach-v0",
+    "dreamfleet/Push-v0",
+    "dreamfleet/CarRacing-v0",
+    "dreamfleet/TakeCover-v0",
+    "dreamfleet/Atari-Pong-v0",
+    "dm_control/walker-walk-v0",
+)
 
 Picture = NDArray[np.uint8]
 
@@ -78,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     status = 0
-    for spec in chosen.names or ROBOTS:
+    for spec in chosen.names or (*ROBOTS, *(f"gym:{name}" for name in ENVIRONMENTS)):
         try:
             print(f"{spec}: {draw(spec, chosen.out)}")
         except DreamfleetError as error:  # such as one whose simulator is not installed
