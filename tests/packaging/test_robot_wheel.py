@@ -45,10 +45,19 @@ def test_it_holds_the_robot_client_whole_and_nothing_else(wheel):
 
 
 def test_it_asks_for_the_five_base_dependencies_and_no_more(metadata):
-    asked = metadata.get_all("Requires-Dist")
-    assert asked is not None
+    required = metadata.get_all("Requires-Dist")
+    assert required is not None
+    asked = [line for line in required if "extra ==" not in line]
     assert sorted(asked) == sorted(requirements())
     assert {line.partition(">")[0] for line in asked} == BASE
+
+
+def test_its_extras_are_those_of_the_whole_project(metadata):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    offered = metadata.get_all("Requires-Dist") or []
+    for extra in metadata.get_all("Provides-Extra") or []:
+        asked = {line.partition(";")[0].strip() for line in offered if f"'{extra}'" in line}
+        assert asked == set(project["optional-dependencies"][extra])
 
 
 def test_it_has_the_version_and_python_of_the_whole_project(metadata):
