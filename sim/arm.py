@@ -139,6 +139,11 @@ class SimPickPlace(PickPlace):
         self.arm.world.wait_until(begun + 1 / self.control_hz)
         return sent
 
+    def hold(self) -> Action:
+        """Stand for a control period."""
+        self.arm.world.wait_until(self.arm.world.seconds + 1 / self.control_hz)
+        return super().hold()
+
     def picture(self, pixels: int = 256) -> NDArray[np.uint8]:
         """(H, W, 3) what the camera sees, for people."""
         return self.arm.large_picture(pixels)

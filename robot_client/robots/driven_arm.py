@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from robot_client.clock import Clock, SystemClock
 from robot_client.errors import RobotError, SchemaError
-from robot_client.robot import Action, as_action
 from robot_client.robots.bins import Bin, Layout, Side
 from robot_client.robots.hardware import release, wait_until
 from robot_client.robots.pick_place import ArmState, PickPlace
@@ -290,13 +289,6 @@ class DrivenPickPlace(PickPlace):
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         super().reset(None)
-
-    def hold(self) -> Action:
-        """Stand, as the arm does between actions. No action amounts to that: 0, as without `hold`.
-
-        Without it a hold would be a `stop`, and the next action need a reset.
-        """
-        return as_action(self.action_space, 0)
 
 
 def layout_from(data: Mapping[str, Any]) -> Layout:

@@ -193,7 +193,7 @@ class LeRobotRobot:
         return self._executed()
 
     def observe(self) -> Reading:
-        """Read the motors and cameras, once after each action."""
+        """Read the motors and cameras, once after each action or hold."""
         if self._goal is None:
             raise RobotError(f"{self._type}: reset it first")
         if self._reading is None:
@@ -205,6 +205,7 @@ class LeRobotRobot:
         """Keep the positions there are, and speeds of 0: the action that this amounts to."""
         if self._goal is None:
             raise RobotError(f"{self._type}: reset it first")
+        self._reading = None
         if not self._still:
             self._send(self._present())
             self._still = True

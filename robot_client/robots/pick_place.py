@@ -208,8 +208,17 @@ class PickPlace:
         self._settle()
         return as_action(self.action_space, action)
 
+    def hold(self) -> Action:
+        """Stand, as the arm does between actions, and earn nothing.
+
+        No action amounts to that: 0, as without `hold`. But without it a hold would be a `stop`,
+        and the next action need a reset.
+        """
+        self._reading, self._reward, self._blocked = None, 0.0, False
+        return as_action(self.action_space, 0)
+
     def observe(self) -> Reading:
-        """The state after the last action, with the reward that it brought."""
+        """The state after the last action or hold, with the reward that it brought."""
         if self._at is None:
             raise RobotError(f"{self.task.name}: reset it first")
         if self._reading is None:

@@ -127,7 +127,7 @@ class Sphero:
         return sent
 
     def observe(self) -> Reading:
-        """The newest picture after the last action, and the reward for it."""
+        """The newest picture after the last action or hold, and the reward for it."""
         if not self._begun:
             raise RobotError("Sphero: reset it first")
         if self._reading is None:
@@ -136,7 +136,7 @@ class Sphero:
 
     def hold(self) -> Action:
         """Motors off: the action that this amounts to."""
-        rest = np.zeros(2, np.float32)
+        rest, self._reading = np.zeros(2, np.float32), None
         if not self._still:
             self._drive(rest)
         return rest

@@ -208,6 +208,17 @@ def test_hold_is_an_action_of_the_present_positions_and_keeps_the_episode(make, 
     robot.apply(action(20, -30, 0))
 
 
+def test_what_is_seen_while_it_holds_is_new(make, toy):
+    robot = make()
+    device = begun(robot, toy)
+    robot.apply(action(20, -30, 0))
+    robot.observe()
+    for place in (-31.0, -32.0):  # it sags
+        robot.hold()
+        device.at["lift.pos"] = place
+        assert robot.observe().obs["state"][1] == place
+
+
 def test_after_a_stop_hold_still_tells_what_is_held(make, toy):
     robot = make()
     device = begun(robot, toy)

@@ -134,6 +134,23 @@ def test_a_grasp_is_worth_one_and_its_side_is_observed(robot, arm):
     assert act(robot, RIGHT) == [0]  # only once
 
 
+def test_a_hold_is_not_paid_for_the_action_before(robot, arm):
+    assert act(robot, GRIP) == [1]
+    pose = arm.at
+    assert robot.action_space.contains(robot.hold())
+    assert arm.at == pose
+    assert robot.observe().reward == 0
+    assert hot(robot, "grasped_side") == 1
+
+
+def test_what_is_seen_while_it_holds_is_new(robot, arm):
+    before = robot.observe().obs["gripper"]
+    arm.opening = 0.25
+    robot.hold()
+    assert before == [1]
+    assert robot.observe().obs["gripper"] == [0.25]
+
+
 @pytest.mark.parametrize(("opening", "reward"), [(0.0, 0), (0.015, 0), (0.016, 1), (0.984, 1)])
 def test_only_a_gripper_that_is_neither_closed_nor_open_holds(robot, arm, opening, reward):
     arm.grip = lambda wanted: setattr(arm, "opening", wanted or opening)

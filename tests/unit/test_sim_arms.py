@@ -46,6 +46,15 @@ def carry(robot: SimPickPlace, steps: int, seed: int) -> list[Reading]:
     return readings
 
 
+def test_a_hold_lasts_a_control_period_and_is_paid_nothing(robot):
+    robot.reset(3)
+    robot._reward = 10.0  # of the action before
+    before = robot.arm.seconds
+    robot.hold()
+    assert robot.arm.seconds == pytest.approx(before + 1 / robot.control_hz)
+    assert robot.observe().reward == 0
+
+
 def transform(a: float, alpha: float, d: float, theta: float) -> np.ndarray:
     """From one frame to the next by Denavit and Hartenberg's convention."""
     ct, st, ca, sa = np.cos(theta), np.sin(theta), np.cos(alpha), np.sin(alpha)

@@ -198,6 +198,18 @@ def test_hold_is_no_power_and_keeps_the_episode(toy):
     robot.apply(action(1, 1))
 
 
+def test_what_is_seen_while_it_holds_is_new(toy):
+    robot = begun()
+    robot.apply(action(1, 1))
+    robot.observe()
+    robot.hold()
+    toy.place = (20, 40)
+    assert robot.observe().reward < -0.5
+    toy.place = (53, 53)  # the goal
+    robot.hold()
+    assert robot.observe().reward > -0.1
+
+
 def test_stop_never_raises_and_is_tried_again(toy, caplog):
     robot = begun()
     robot.apply(action(1, 1))
