@@ -122,8 +122,10 @@ class Runtime:
             commands or queue.SimpleQueue(), self._estop, self._robot.stop, self._link.send
         )
         self._ladder = Ladder(limits or Limits.for_rate(robot.control_hz), self._estop)
-        limit: float = getattr(robot, "silence_s", silence_limit(robot.control_hz))
-        self._watchdog = Watchdog(self._silent, silence_s or limit, self._real, self._urgent)
+        usual = silence_limit(robot.control_hz)
+        limit: float = silence_s or getattr(robot, "silence_s", usual)
+        least = min(limit, usual)
+        self._watchdog = Watchdog(self._silent, least, self._real, self._urgent, limit - least)
         self._lost = threading.Event()  # set by the watchdog
         self._reset_s, self._idle_s = reset_s, idle_s
         self._max_episodes, self._max_steps = max_episodes, max_steps

@@ -7,7 +7,8 @@ of a Box are blended in over BLEND_S seconds. A robot changes this, or asks for 
     max_rate          greatest change of an action per step, as a fraction of its range
     action_filter_hz  cut-off of a second-order Butterworth low-pass on the actions
     rest_action       the action of a robot at rest; the one nearest to zero where it says nothing
-    silence_s         real seconds that one step may take before the watchdog stops the robot
+    silence_s         real seconds that one step may take before the watchdog stops the robot; it
+                      does so at the silence of the robot's rate once somebody wants it to stop
 """
 
 from __future__ import annotations
@@ -287,7 +288,8 @@ class Watchdog:
         stop: called once per silence; must be allowed while the loop hangs in another call.
         limit_s: seconds of silence.
         clock: the real one; tests advance it and call `check`.
-        urgent: while it is true no further silence is allowed: somebody wants the robot to stop.
+        urgent: while it is true nothing more is allowed: somebody wants the robot to stop.
+        more_s: further seconds that are always allowed, for a robot whose steps take long.
     """
 
     def __init__(
@@ -296,11 +298,12 @@ class Watchdog:
         limit_s: float,
         clock: Clock,
         urgent: Callable[[], bool] = lambda: False,
+        more_s: float = 0.0,
     ) -> None:
         self.fired = False
         self._stop, self._limit, self._clock, self._urgent = stop, limit_s, clock, urgent
-        self._deadline = clock.monotonic() + limit_s
-        self._allowed = 0.0
+        self._more = self._allowed = more_s
+        self._deadline = clock.monotonic() + limit_s + more_s
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -323,12 +326,12 @@ class Watchdog:
     @contextmanager
     def allow(self, seconds: float) -> Iterator[None]:
         """Expect up to `seconds` of further silence inside, as during a reset."""
-        self._allowed = seconds
+        self._allowed = self._more + seconds
         self.beat()
         try:
             yield
         finally:
-            self._allowed = 0.0
+            self._allowed = self._more
             self.beat()
 
     def check(self) -> None:

@@ -337,3 +337,20 @@ def test_a_signal_during_a_reset_stops_the_robot() -> None:
     runtime, _, _ = start(arm, Chooser(steady), halted=halted, silence_s=0.02)
     runtime.run()
     assert arm.applied == []
+
+
+def test_a_signal_during_a_long_step_stops_the_robot_sooner_than_the_step_may_take() -> None:
+    halted, stopped = threading.Event(), threading.Event()
+    arm, came = Arm(steps=3), []
+    arm.silence_s = 60.0
+
+    def apply(action: np.ndarray) -> np.ndarray:
+        arm.hooks["stop"] = stopped.set
+        halted.set()
+        came.append(stopped.wait(10))
+        return action
+
+    arm.hooks["apply"] = apply
+    runtime, _, _ = start(arm, Chooser(steady), halted=halted, silence_s=None)
+    runtime.run()
+    assert came == [True]

@@ -212,6 +212,22 @@ def test_nothing_is_allowed_to_take_longer_once_the_robot_is_to_stop() -> None:
         assert stops == [1]
 
 
+def test_a_robot_of_long_steps_is_stopped_as_soon_as_others_once_it_is_to_stop() -> None:
+    clock, stops, urgent = ManualClock(), [], threading.Event()
+    watchdog = Watchdog(lambda: stops.append(1), 1.0, clock, urgent.is_set, 29.0)
+    clock.advance(29.5)
+    watchdog.check()
+    with watchdog.allow(30):
+        clock.advance(59)
+        watchdog.check()
+    clock.advance(1.5)
+    watchdog.check()
+    assert stops == []
+    urgent.set()
+    watchdog.check()
+    assert stops == [1]
+
+
 def test_a_watchdog_that_hangs_in_stop_does_not_keep_the_process() -> None:
     stopping, never = threading.Event(), threading.Event()
 
