@@ -123,7 +123,7 @@ class Runtime:
         )
         self._ladder = Ladder(limits or Limits.for_rate(robot.control_hz), self._estop)
         usual = silence_limit(robot.control_hz)
-        limit: float = silence_s or getattr(robot, "silence_s", usual)
+        limit = silence_s or float(getattr(robot, "silence_s", usual))
         least = min(limit, usual)
         self._watchdog = Watchdog(self._silent, least, self._real, self._urgent, limit - least)
         self._lost = threading.Event()  # set by the watchdog

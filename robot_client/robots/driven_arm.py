@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, get_args
 
@@ -24,8 +24,9 @@ from robot_client.robots.pick_place import ArmState, PickPlace
 
 Numbers = NDArray[np.float64]
 
-SPEED = 0.2  # m/s of the tool; below the 0.25 m/s at which people may be near
+SPEED = 0.2  # m/s of the tool; below the 0.25 of ISO 10218-1's reduced speed, which is no fence
 ACCELERATION = 0.8  # m/s^2
+MOST = {"speed": 1.0, "acceleration": 5.0}  # of both arms; more was meant to be in mm
 THERE = 0.002  # m: nearer than this the tool has arrived
 ASTRAY = 0.01  # m from where it was sent last: somebody moved it
 SLANT = math.radians(10)  # that the tool may lean from straight down
@@ -56,17 +57,18 @@ class DrivenArm(ABC):
 
     The tool keeps the rotation that it has when an episode begins, and must point down. Motion
     needs a `begin` after each `stop`. An arm in error is never brought back by itself: somebody
-    must see why it stopped, and clear that by the maker's own means.
+    must see why it stopped, and clear that by the maker's own means. One that somebody else halted
+    or moved is not moved again before the client is started anew: they may be at it.
 
     Args:
         name: of the arm, for messages.
         host: address of its controller.
         eye: its camera.
-        speed: of the tool (m/s). acceleration: of the tool (m/s^2).
+        speed: of the tool, up to 1 m/s. acceleration: of the tool, up to 5 m/s^2.
         clock: paces the waiting.
 
     Raises:
-        SchemaError: speed or acceleration make no sense.
+        SchemaError: speed or acceleration are out of range.
     """
 
     def __init__(
@@ -80,8 +82,8 @@ class DrivenArm(ABC):
         clock: Clock | None = None,
     ) -> None:
         for key, value in (("speed", speed), ("acceleration", acceleration)):
-            if not 0 < value < math.inf:
-                raise SchemaError(key, "a number above 0", value)
+            if not 0 < value <= MOST[key]:
+                raise SchemaError(key, f"above 0 and at most {MOST[key]:g}", value)
         self._name, self._host, self._eye = name, host, eye
         self._speed, self._acceleration = speed, acceleration
         self._clock = clock or SystemClock()
@@ -89,11 +91,13 @@ class DrivenArm(ABC):
         self._still = False  # halted since the last move
         self._rotation = np.zeros(3)  # rotation vector of the tool
         self._at: Numbers | None = None  # (3,) where the tool was sent last
+        self._meddled = ""  # what somebody else did to it
 
     def connect(self) -> None:
         """Open arm, gripper and camera. Nothing moves but a gripper that must be activated."""
         if not self._host:
             raise RobotError(f"{self._name}: host: expected its controller's address, got none")
+        self._let_alone()
         self._stopped.clear()
         try:
             self._open()
@@ -105,6 +109,9 @@ class DrivenArm(ABC):
 
     def begin(self, seed: int | None) -> None:
         """Allow motion. Raises RobotError when the arm is in error, or its tool leans."""
+        self._let_alone()
+        self._at = None
+        self._stopped.clear()  # first: a stop from now on is one of this episode
         self._check()
         self._ready()
         pose = self._pose()
@@ -113,7 +120,6 @@ class DrivenArm(ABC):
             degrees = round(math.degrees(lean))
             raise RobotError(f"{self._name}: the tool leans by {degrees} degrees: point it down")
         self._rotation, self._at = pose[3:], pose[:3]
-        self._stopped.clear()
 
     def state(self) -> ArmState:
         """Measure. Raises RobotError when the arm is in error."""
@@ -133,20 +139,19 @@ class DrivenArm(ABC):
         here = self._pose()[:3]
         assert self._at is not None
         if np.linalg.norm(here - self._at) > ASTRAY:
-            raise RobotError(f"{self._name}: it is at {here}, not at {self._at}: reset it")
-        self._still = False
+            raise self._meddling(f"it is at {here}, not at {self._at}")
         self._at = goal
-        self._go(np.concatenate([goal, self._rotation]))
+        pose = np.concatenate([goal, self._rotation])
         length = float(np.linalg.norm(goal - here))
         limit = length / self._speed + self._speed / self._acceleration + SPARE_S
-        self._await(lambda: self._arrived(goal), limit, f"{self._name}: the move to {goal}")
+        what = f"{self._name}: the move to {goal}"
+        self._carry_out(lambda: self._go(pose), lambda: self._arrived(goal), limit, what)
 
     def grip(self, opening: float) -> None:
         """Open (1) or close (0) the gripper and wait for it. Raises RobotError."""
         self._allowed()
-        self._still = False
-        self._squeeze(opening)
-        self._await(self._gripped, SPARE_S, f"{self._name}: the gripper")
+        what = f"{self._name}: the gripper"
+        self._carry_out(lambda: self._squeeze(opening), self._gripped, SPARE_S, what)
 
     def picture(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Colours (64, 64, 3) and distances (64, 64) in m."""
@@ -177,7 +182,24 @@ class DrivenArm(ABC):
     def _arrived(self, goal: Numbers) -> bool:
         return not self._moving() and float(np.linalg.norm(self._pose()[:3] - goal)) < THERE
 
-    def _await(self, done: Any, limit_s: float, what: str) -> None:
+    def _let_alone(self) -> None:
+        if self._meddled:
+            why = f"{self._meddled}: start the client anew when nobody is near"
+            raise RobotError(f"{self._name}: {why}")
+
+    def _meddling(self, what: str) -> RobotError:
+        """The error of an arm that somebody else halted or moved; it is remembered.
+
+        A reset, which follows an error by itself, would move it while they are at it.
+        """
+        if self._stopped.is_set():  # it was a stop of ours
+            return RobotError(f"{self._name}: stopped on the way")
+        self._meddled = what
+        return RobotError(f"{self._name}: {what}")
+
+    def _carry_out(
+        self, begin: Callable[[], None], done: Callable[[], bool], limit_s: float, what: str
+    ) -> None:
         """Until it is done; a stop from another thread, or any error of the arm, ends it."""
 
         def asked() -> bool:
@@ -185,11 +207,13 @@ class DrivenArm(ABC):
                 self._halt()  # the stop may have come just before the command
                 raise RobotError(f"{what}: stopped on the way")
             self._check()
-            return bool(done())
+            return done()
 
+        self._still = False
         try:
+            begin()
             wait_until(asked, self._clock, limit_s, what)
-        except RobotError:
+        except BaseException:  # of the SDK, and Ctrl-C: nothing may move that nobody waits for
             self.stop()
             raise
 
@@ -227,7 +251,7 @@ class DrivenArm(ABC):
 
     @abstractmethod
     def _moving(self) -> bool:
-        """Whether the tool moves. May raise RobotError when it was halted by somebody else."""
+        """Whether the tool moves. Raise `_meddling` when somebody else has halted it."""
 
     @abstractmethod
     def _squeeze(self, opening: float) -> None:

@@ -170,6 +170,8 @@ class Ur5Arm(DrivenArm):
             raise RobotError(f"UR5: the controller refused to move to {target}")
 
     def _moving(self) -> bool:
+        if not self._control.isProgramRunning():
+            raise self._meddling("its script was ended or paused on the way")
         speed = np.linalg.norm(np.array(self._receive.getActualTCPSpeed())[:3])
         return bool(speed > MOVING)
 

@@ -41,7 +41,7 @@ LAYOUT = Layout(
 MM = 1000.0  # in a metre
 POSITION_MODE = 0
 READY, HALT = 0, 4  # what set_state asks for
-MOVING, HALTED = 1, 3  # what get_state answers; 3 and above: paused, stopped
+MOVING, PAUSED = 1, 3  # what get_state answers; above: stopped
 OPENED = 850  # pulses of the gripper; closed is 0
 GRIPPER_SPEED = 2000  # r/min of at most 5000
 GRIPPER_THERE = 8  # pulses from where it was sent
@@ -117,6 +117,7 @@ class XArmDevice(DrivenArm):
         self._check()
         if self._arm.axis != self._axes:
             raise RobotError(f"xArm: joints: expected {self._arm.axis}, got {self._axes}")
+        self._refuse_paused()
         self._do("motion_enable", True)
         self._do("set_mode", POSITION_MODE)
         self._do("set_state", READY)
@@ -137,7 +138,13 @@ class XArmDevice(DrivenArm):
             raise RobotError(f"xArm: error {error}: see why, and clear it in UFACTORY Studio")
 
     def _ready(self) -> None:
+        self._refuse_paused()
         self._do("set_state", READY)
+
+    def _refuse_paused(self) -> None:
+        """It would go on along the way on which somebody paused it."""
+        if self._get("get_state") == PAUSED:
+            raise RobotError("xArm: paused: see why, and end that in UFACTORY Studio")
 
     def _pose(self) -> NDArray[np.float64]:
         pose = np.array(self._get("get_position_aa", is_radian=True), np.float64)
@@ -158,8 +165,8 @@ class XArmDevice(DrivenArm):
 
     def _moving(self) -> bool:
         state = self._get("get_state")
-        if state >= HALTED:
-            raise RobotError(f"xArm: it was halted by somebody else: state {state}")
+        if state >= PAUSED:
+            raise self._meddling(f"it was halted by somebody else: state {state}")
         return bool(state == MOVING)
 
     def _squeeze(self, opening: float) -> None:

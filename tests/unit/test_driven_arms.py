@@ -247,9 +247,91 @@ def test_an_arm_that_was_moved_by_hand_is_not_moved_on(make, world):
     goal = world.position()
     world.at = world.goal = np.add(goal, [0, 0, 0.05])
     world.calls.clear()
-    with pytest.raises(RobotError, match=r"not at .*: reset it"):
+    with pytest.raises(RobotError, match="not at"):
         robot._device.move(*goal)
     assert world.calls == []
+
+
+def halted_by_hand(world: World) -> None:
+    """The stop of UFACTORY Studio, and that of the pendant, which ends the script."""
+    world.halt()
+    world.state, world.script = 4, False
+
+
+def moved_by_hand(world: World) -> None:
+    world.at = world.goal = np.add(world.position(), [0, 0, 0.05])
+
+
+@pytest.mark.parametrize("meddle", [halted_by_hand, moved_by_hand])
+def test_an_arm_that_somebody_halted_or_moved_is_not_brought_back_by_itself(make, world, meddle):
+    robot = begun(make)
+    goal = beside(world)
+    if meddle is halted_by_hand:
+        count_looks(world, at=4, call=lambda: meddle(world))
+    else:
+        meddle(world)
+    with pytest.raises(RobotError):
+        robot._device.move(*goal)
+    robot.stop()
+    robot.close()
+    world.during, world.state, world.script = None, 0, True
+    world.calls.clear()
+    for call in (robot.connect, robot.reset):
+        with pytest.raises(RobotError, match="start the client anew when nobody is near"):
+            call()
+    assert world.calls == []
+
+
+def test_a_stop_of_ours_on_the_way_is_nobody_elses(make, world):
+    robot = begun(make)
+    x = 0.44 if world.position()[0] < 0.4 else 0.4
+    goal = [x, *world.position()[1:]]
+    count_looks(world, at=4, call=robot.stop)
+    with pytest.raises(RobotError, match="stopped on the way"):
+        robot._device.move(*goal)
+    world.during = None
+    robot.close()
+    robot.connect()
+    robot.reset()
+    robot.apply(np.asarray(GRIP))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("SDK"), KeyboardInterrupt()])
+def test_nothing_moves_on_that_is_not_waited_for(make, world, error):
+    robot = begun(make)
+    goal = beside(world)
+
+    def fail() -> None:
+        world.during = None
+        raise error
+
+    count_looks(world, at=4, call=fail)
+    with pytest.raises(type(error)):
+        robot._device.move(*goal)
+    assert not world.moving()
+
+
+def test_a_stop_while_an_episode_begins_is_not_forgotten(make, world):
+    robot = make()
+    robot.connect()
+    count_looks(world, at=1, call=robot.stop)
+    with pytest.raises(RobotError, match="stopped"):
+        robot.reset()
+    assert not world.named("move", "set_gripper_position")
+
+
+def test_a_paused_xarm_is_not_let_go_on(world):
+    robot = xarm.XArm("h", LAYOUT, clock=world.clock)
+    world.state = 3
+    with pytest.raises(RobotError, match="cannot connect: xArm: paused"):
+        robot.connect()
+    assert not world.named("set_state", "motion_enable")
+    world.state = 0
+    robot.connect()
+    world.state = 3
+    with pytest.raises(RobotError, match="paused"):
+        robot.reset()
+    robot.close()
 
 
 def test_a_tool_that_leans_is_not_moved(make, world):
@@ -334,6 +416,7 @@ def test_without_a_layout_or_a_host_nothing_is_connected(make, world):
     ("options", "field"),
     [
         ({"speed": 0}, "speed"),
+        ({"speed": 100}, "speed"),  # mm/s
         ({"acceleration": math.inf}, "acceleration"),
         ({"start": "middle"}, "start"),
         ({"layout": {"low": 0.1}}, "layout"),
