@@ -75,7 +75,7 @@ class Sphero:
         self._reading: Reading | None = None  # of the present state, once observed
 
     def connect(self) -> None:
-        """Find the toy, wake it, switch its stabilisation off, and open the camera.
+        """Find the toy, wake it, switch motors and stabilisation off, and open the camera.
 
         Raises:
             RobotError: spherov2 or OpenCV is not installed, or toy or camera is not there.
@@ -88,6 +88,7 @@ class Sphero:
             toy.__enter__()
             self._toy = toy
             toy.wake()
+            self._power(np.zeros(2, np.float32))  # those of a client that was killed go on
             toy.drive_control.set_stabilization(False)
         except Exception as error:
             with suppress(RobotError):  # the first error is the one to tell

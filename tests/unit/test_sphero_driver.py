@@ -46,7 +46,10 @@ class Toy:
         self._call("motors", *words)
 
     def motors(self) -> list[tuple[int, ...]]:
-        return [call[1:] for call in self.calls if call[0] == "motors"]
+        """Commands since it was connected last."""
+        connected = [i for i, call in enumerate(self.calls) if call[0] == "stabilization"]
+        since = self.calls[max(connected, default=0) :]
+        return [call[1:] for call in since if call[0] == "motors"]
 
     def _call(self, *call: Any) -> None:
         self.calls.append(call)
@@ -108,10 +111,10 @@ def test_it_keeps_the_contract(toy):
     check_robot(made(), seeded=False)
 
 
-def test_it_wakes_the_toy_by_its_name_and_switches_stabilisation_off(toy):
+def test_it_wakes_the_toy_by_its_name_and_switches_motors_and_stabilisation_off(toy):
     made(toy="2B-1A2B").connect()
-    wanted = [("find", "2B-1A2B"), ("enter",), ("wake",), ("stabilization", False)]
-    assert toy.calls == wanted
+    wake = [("find", "2B-1A2B"), ("enter",), ("wake",)]
+    assert toy.calls == [*wake, ("motors", OFF, 0, OFF, 0), ("stabilization", False)]
 
 
 @pytest.mark.parametrize(
