@@ -7,6 +7,7 @@ that a real arm and its simulated twin are one robot with another `ArmDevice`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from robot_client.errors import RobotError
+from robot_client.errors import RobotError, SchemaError
 from robot_client.robot import Action, Reading, as_action
 from robot_client.robots.bins import Cell, Layout, Point, Side, other
 from robot_client.schema import Task
@@ -91,10 +92,17 @@ class ArmDevice(Protocol):
 
 @dataclass(frozen=True)
 class DepthBand:
-    """The distances (m) that become 0 and 255 in the depth image; beyond them it saturates."""
+    """The distances (m) that become 0 and 255 in the depth image; beyond them it saturates.
+
+    Raises SchemaError unless 0 <= near < far.
+    """
 
     near: float
     far: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.near < self.far < math.inf:
+            raise SchemaError("depth", "0 <= near < far", (self.near, self.far))
 
     def image(self, metres: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(H, W) m -> (H, W, 1) uint8; where nothing was measured, as far as can be."""

@@ -376,3 +376,9 @@ def test_the_rotation_of_a_tool_pointing_down_does_not_jump(robot, arm):
 
     assert np.abs(turned(3.14) - turned(-3.14)).max() < 0.03
     assert turned(-0.1)[3] == pytest.approx(-0.1)  # a small turn is left alone
+
+
+@pytest.mark.parametrize(("near", "far"), [(1.2, 0.5), (0.5, 0.5), (-0.1, 1.0), (0.5, np.inf)])
+def test_a_depth_band_that_makes_no_sense_is_refused(near, far):
+    with pytest.raises(SchemaError):
+        DepthBand(near, far)
