@@ -122,9 +122,8 @@ class Runtime:
             commands or queue.SimpleQueue(), self._estop, self._robot.stop, self._link.send
         )
         self._ladder = Ladder(limits or Limits.for_rate(robot.control_hz), self._estop)
-        usual = silence_limit(robot.control_hz)
-        limit = silence_s or float(getattr(robot, "silence_s", usual))
-        least = min(limit, usual)
+        limit = silence_s or float(getattr(robot, "silence_s", silence_limit(robot.control_hz)))
+        least = min(limit, silence_limit(robot.control_hz))
         self._watchdog = Watchdog(self._silent, least, self._real, self._urgent, limit - least)
         self._lost = threading.Event()  # set by the watchdog
         self._reset_s, self._idle_s = reset_s, idle_s

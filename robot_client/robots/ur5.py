@@ -135,6 +135,8 @@ class Ur5Arm(DrivenArm):
 
     def _check(self) -> None:
         self._check_arm()
+        if not self._control.isProgramRunning():
+            raise self._meddling("its script was ended or paused, as on the pendant")
         self._gripper.check()
 
     def _check_arm(self) -> None:
@@ -149,9 +151,7 @@ class Ur5Arm(DrivenArm):
             raise RobotError(f"UR5: robot mode {mode}, expected {RUNNING}: switch it on")
 
     def _ready(self) -> None:
-        """A script that an error has ended is not sent again: connect anew."""
-        if not self._control.isProgramRunning():
-            raise RobotError("UR5: the control script has ended: connect again")
+        """A stop of ours leaves the script running."""
 
     def _pose(self) -> NDArray[np.float64]:
         return np.array(self._receive.getActualTCPPose(), np.float64)
@@ -170,8 +170,6 @@ class Ur5Arm(DrivenArm):
             raise RobotError(f"UR5: the controller refused to move to {target}")
 
     def _moving(self) -> bool:
-        if not self._control.isProgramRunning():
-            raise self._meddling("its script was ended or paused on the way")
         speed = np.linalg.norm(np.array(self._receive.getActualTCPSpeed())[:3])
         return bool(speed > MOVING)
 

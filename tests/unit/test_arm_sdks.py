@@ -37,13 +37,19 @@ def test_a_ur5_out_of_its_own_limits_is_refused_before_it_moves(world, gripper):
     robot.close()
 
 
-def test_a_script_that_an_error_ended_is_not_sent_again_by_a_reset(world, gripper):
+def test_a_script_that_was_ended_at_the_pendant_is_not_sent_again(world, gripper):
     robot = Ur5("127.0.0.1", LAYOUT, clock=world.clock)
     robot.connect()
+    robot.reset()
     world.script = False
-    with pytest.raises(RobotError, match="connect again"):
-        robot.reset()
+    world.calls.clear()
+    with pytest.raises(RobotError, match="ended or paused"):
+        robot.apply(np.asarray(GRIP))
     robot.close()
+    world.script = True
+    with pytest.raises(RobotError, match="start the client anew"):
+        robot.connect()
+    assert not world.named("control", "move")
 
 
 @pytest.mark.parametrize(
@@ -107,4 +113,18 @@ def test_an_xarms_gripper_that_stands_still_holds_something(world):
     robot._device.grip(0.0)
     assert world.clock.monotonic() - before == pytest.approx(0.5, abs=0.03)
     assert robot._device.state().opening == pytest.approx(400 / 850)
+    robot.close()
+
+
+def test_a_paused_xarm_is_not_let_go_on(world):
+    robot = XArm("h", LAYOUT, clock=world.clock)
+    world.state = 3
+    with pytest.raises(RobotError, match="cannot connect: xArm: paused"):
+        robot.connect()
+    assert not world.named("set_state", "motion_enable")
+    world.state = 0
+    robot.connect()
+    world.state = 3
+    with pytest.raises(RobotError, match="paused"):
+        robot.reset()
     robot.close()

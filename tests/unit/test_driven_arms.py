@@ -320,20 +320,6 @@ def test_a_stop_while_an_episode_begins_is_not_forgotten(make, world):
     assert not world.named("move", "set_gripper_position")
 
 
-def test_a_paused_xarm_is_not_let_go_on(world):
-    robot = xarm.XArm("h", LAYOUT, clock=world.clock)
-    world.state = 3
-    with pytest.raises(RobotError, match="cannot connect: xArm: paused"):
-        robot.connect()
-    assert not world.named("set_state", "motion_enable")
-    world.state = 0
-    robot.connect()
-    world.state = 3
-    with pytest.raises(RobotError, match="paused"):
-        robot.reset()
-    robot.close()
-
-
 def test_a_tool_that_leans_is_not_moved(make, world):
     robot = make()
     robot.connect()
