@@ -53,7 +53,7 @@ def box(
 
 
 def load_primitives(world: Engine, urdf: Path, position: Vector, **options: Any) -> int:
-    """Load a URDF that looks as it collides: primitives draw in 1 ms where meshes take 15.
+    """Load a URDF that looks as it collides: primitives are drawn much faster than meshes.
 
     Args:
         world: the engine.
@@ -82,7 +82,7 @@ class Light:
     Args:
         colour: of the light, red, green and blue; 1 is noon, more than 1 glares.
         direction: towards the light; its length does not matter.
-        shadow: whether bodies cast one; doubles the time of a picture.
+        shadow: whether bodies cast one; a picture takes longer then.
     """
 
     colour: Vector = (1.0, 1.0, 1.0)

@@ -176,7 +176,7 @@ def _repeat(name: str, action_repeat: int | str) -> int:
 
 
 def _draw_simply(model: Any) -> None:
-    """No shadows, mirrors or smoothing: 3 ms a picture instead of 50 without a GPU (measured)."""
+    """No shadows, mirrors or smoothing: without a GPU they take most of a picture's time."""
     model.vis.quality.shadowsize = 0
     model.vis.quality.offsamples = 0
     model.mat_reflectance[:] = 0

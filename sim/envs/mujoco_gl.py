@@ -17,7 +17,7 @@ LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 def choose_renderer() -> None:
     """Set MUJOCO_GL, unless it is set, to EGL or OSMesa. On Linux; others need a screen.
 
-    EGL is for a GPU: on the processor OSMesa takes half the time (measured). MuJoCo reads the
+    EGL is for a GPU: on the processor OSMesa is the faster one. MuJoCo reads the
     variable when it is first imported, and does not start where PYOPENGL_PLATFORM says otherwise.
     """
     if sys.platform != "linux" or os.environ.get(VARIABLE):
