@@ -163,7 +163,9 @@ class WorldAgent(Agent):
         self._still = frozen_view(self.world) if through else self.world
         self._optimizers = recipe.optimizers(self._parts())
         self._generator = torch.Generator(device).manual_seed(torch.initial_seed() % 2**63)
-        self._losses = torch.compile(self.losses) if config.compiled else self.losses
+        self._losses = self.losses
+        if config.compiled:  # batches never change their shape: none is to be guessed from others'
+            self._losses = torch.compile(self.losses, dynamic=False)
         self._captured = (
             Captured(self._update, self._generator, _WARMUP) if config.captured else None
         )

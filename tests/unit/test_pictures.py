@@ -36,6 +36,7 @@ def test_it_draws_the_table_and_says_what_it_skips(
 ) -> None:
     table = {name: ROBOTS[name] for name in ("pointmass", "counting")}
     monkeypatch.setattr(pictures, "ROBOTS", {**table, "lost": "no_such_module:Robot"})
+    monkeypatch.setattr(pictures, "ENVIRONMENTS", ())
     assert pictures.main(["--out", str(tmp_path)]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["pointmass.png"]
     assert size(tmp_path / "pointmass.png") == SIZE

@@ -37,7 +37,7 @@ def gradients(agent: WorldAgent) -> Tensors:
 def test_traced_losses_and_gradients_through_the_dynamics_equal_eager() -> None:
     """The tracing is what may go wrong; code for it is made elsewhere, and takes minutes."""
     results = []
-    for trace in (lambda f: f, lambda f: torch.compile(f, backend="aot_eager")):
+    for trace in (lambda f: f, lambda f: torch.compile(f, backend="aot_eager", dynamic=False)):
         agent = short("dreamer-v1")
         batch = batch_of(agent)
         noise = agent.draw(*batch[REWARD].shape)
