@@ -79,9 +79,7 @@ def make_durable(folder: Path) -> None:
             sync_file(path)
 
 
-def _write(
-    wanted: Export, part: Path, episodes: ReplayEpisodes, progress: Progress
-) -> Manifest:
+def _write(wanted: Export, part: Path, episodes: ReplayEpisodes, progress: Progress) -> Manifest:
     numbers = chosen(wanted.episodes, len(episodes.places))
     places = [place for number in numbers if (place := episodes.places[number]).rows > 1]
     if not places:

@@ -48,8 +48,9 @@ def make_writer(
 def open_export(folder: Path, manifest: Manifest) -> Found:
     """An export of ours. Raises Invalid when anything about it has changed."""
     check_files(folder, manifest)
-    module = lerobot_reader if manifest.format == "lerobot" else minari
-    return module.open_ours(folder, manifest)
+    if manifest.format == "lerobot":
+        return lerobot_reader.open_ours(folder, manifest)
+    return minari.open_ours(folder, manifest)
 
 
 def open_dataset(folder: Path, like: About | None) -> tuple[FormatName, Found, Manifest | None]:

@@ -55,7 +55,10 @@ class LeRobotWriter:
         pictures = [k for k, f in self._observed.items() if is_picture(f.dtype, f.shape)]
         self.lossy = pictures if images == "video" else []
         self._folder, self._fps = folder, max(1, round(about.control_hz))
-        self._data, self._data_number = TableFile(folder / files.DATA.format(**files.place(0)), 1), 0
+        self._data, self._data_number = (
+            TableFile(folder / files.DATA.format(**files.place(0)), 1),
+            0,
+        )
         self._rows, self._last = TableFile(folder / ROWS), TableFile(folder / LAST)
         self._videos = {key: _Videos(self, key) for key in self.lossy}
         self._tasks: dict[str, int] = {}
@@ -69,7 +72,7 @@ class LeRobotWriter:
         task = self._tasks.setdefault(episode.task, len(self._tasks))
         frames = self._frames_of(episode.columns)
         self._add_data(number, task, {k: v for k, v in frames.items() if k not in self._seen_lossy})
-        videos = {}
+        videos: Json = {}
         for key, video in self._videos.items():
             videos |= video.add(frames[self.names[key]])
         self._rows.add(number, beside(episode.columns))
@@ -79,15 +82,17 @@ class LeRobotWriter:
 
     def finish(self) -> None:
         """Close the files and write what describes them."""
-        for file in (self._data, self._rows, self._last, *self._videos.values()):
-            file.close()
+        for table in (self._data, self._rows, self._last):
+            table.close()
+        for video in self._videos.values():
+            video.close()
         files.write_json(self._folder / files.INFO, self._info())
         files.write_json(self._folder / files.STATS, self._all_stats())
         files.write_tasks(self._folder / files.TASKS, list(self._tasks))
         path = self._folder / files.EPISODES
         path.parent.mkdir(parents=True)
-        table = need("pyarrow").Table.from_pylist(self._episodes)
-        need("pyarrow.parquet").write_table(table, path)
+        described = need("pyarrow").Table.from_pylist(self._episodes)
+        need("pyarrow.parquet").write_table(described, path)
 
     @property
     def fps(self) -> int:
@@ -171,9 +176,7 @@ class LeRobotWriter:
             "splits": {"train": f"0:{count}"},
             "data_path": files.DATA,
             "video_path": files.VIDEO if video else None,
-            "features": files.features(
-                self._observed, self.names, self._action, self._fps, video
-            ),
+            "features": files.features(self._observed, self.names, self._action, self._fps, video),
         }
 
     def _all_stats(self) -> Json:

@@ -68,7 +68,9 @@ def features(
     found = {names[key]: _feature(field, fps, video) for key, field in fields.items()}
     found[ACTION] = _feature(action, fps, video=False)
     plain = {**_OURS, **AUTOMATIC}
-    return found | {n: {"dtype": d, "shape": [1], "names": None} for n, d in plain.items()}
+    for name, dtype in plain.items():
+        found[name] = {"dtype": dtype, "shape": [1], "names": None}
+    return found
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -160,7 +160,9 @@ def _steps(observed: Columns, action: NDArray[Any], found: Columns) -> Steps:
 
 
 def _guessed(reader: LeRobotReader, names: Mapping[str, str]) -> About:
-    observed = {key: _observation_space(reader.features[name]) for key, name in names.items()}
+    observed: dict[str, spaces.Space[Any]] = {
+        key: _observation_space(reader.features[name]) for key, name in names.items()
+    }
     feature = reader.features[ACTION]
     stats = _json(reader.folder / files.STATS)[ACTION]
     low, high = (np.asarray(stats[name], np.float32) for name in ("min", "max"))

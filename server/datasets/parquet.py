@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def by_episode(paths: Iterable[Path]) -> Iterator[tuple[int, Any]]:
             table = file.read_row_group(group)
             held = table if held is None else arrow.concat_tables([held, table])
             starts = _starts(held)
-            for low, high in zip(starts, starts[1:], strict=False):
+            for low, high in pairwise(starts):
                 yield _numbered(held.slice(low, high - low))
             held = held.slice(starts[-1]) if starts else None
     if held is not None:

@@ -213,9 +213,7 @@ def _copy(home: Path, name: str, store: ReplayStore) -> None:
         for episode in _episodes(source):
             robot = f"import:{name}" + (f":{episode.robot}" if episode.robot != name else "")
             columns = demonstration(episode.columns)
-            target.add(
-                Recorded(robot, episode.epoch, episode.number, episode.task, columns)
-            )
+            target.add(Recorded(robot, episode.epoch, episode.number, episode.task, columns))
         target.flush()
     finally:
         source.close()
