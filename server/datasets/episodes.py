@@ -210,10 +210,11 @@ def chosen(text: str, count: int) -> list[int]:
         return list(range(count))
     found: set[int] = set()
     for part in text.split(","):
-        low, _, high = part.strip().partition("-")
-        if not low.isdecimal() or not (high or low).isdecimal():
+        low, dash, high = part.strip().partition("-")
+        high = high if dash else low
+        if not low.isdecimal() or not high.isdecimal():
             raise Invalid("episodes", "a list such as 0-9,12", repr(text)[:80])
-        numbers = range(int(low), int(high or low) + 1)
+        numbers = range(int(low), int(high) + 1)
         if not numbers or numbers[-1] >= count:
             raise Invalid("episodes", f"numbers from 0 to {count - 1}", part.strip()[:80])
         found.update(numbers)

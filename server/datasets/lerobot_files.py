@@ -83,7 +83,7 @@ def write_tasks(path: Path, tasks: list[str]) -> None:
     """Write the tasks as pandas does where a task is a row's name."""
     arrow = need("pyarrow")
     table = arrow.table({"task_index": list(range(len(tasks))), "task": tasks})
-    columns = [
+    columns: list[Json] = [
         {"name": "task_index", "field_name": "task_index", "pandas_type": "int64"},
         {"name": "task", "field_name": "task", "pandas_type": "unicode"},
     ]

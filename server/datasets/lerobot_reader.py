@@ -133,6 +133,8 @@ def _ours(reader: LeRobotReader, manifest: Manifest, about: About) -> Iterator[R
 def _foreign(reader: LeRobotReader, names: Mapping[str, str], like: About) -> Iterator[Recorded]:
     fields = row_fields(like.observation_space, like.action_space)
     wanted = [key for key in fields if key not in NOT_OBSERVED]
+    ours = files.feature_names({key: fields[key] for key in wanted})
+    names = {**names, **{key: n for key, n in ours.items() if n in reader.features}}
     missing = sorted(set(wanted) - set(names))
     if missing:
         raise Invalid(f"observation_space.{missing[0]}", f"one of {sorted(names)}", missing[0])

@@ -190,5 +190,7 @@ def _plain(name: str, space: spaces.Space[Any]) -> spaces.Space[Any]:
     if isinstance(space, spaces.Box) and space.dtype == np.uint8:
         return space
     if isinstance(space, spaces.Box):
-        return spaces.Box(space.low, space.high, space.shape, np.float32)
+        with np.errstate(over="ignore"):  # bounds that float32 cannot hold are none
+            low, high = (bound.astype(np.float32) for bound in (space.low, space.high))
+        return spaces.Box(low, high, space.shape, np.float32)
     raise Invalid(name, "a Box or Discrete", type(space).__name__)
