@@ -39,6 +39,17 @@ def unpack(stream: IO[bytes], folder: Path) -> None:
         raise Invalid("archive", "a whole tar of a dataset's folder", error) from error
 
 
+def unpack_file(path: Path, folder: Path) -> None:
+    """As `unpack`, from a file, of which the end must be there, too."""
+    end = 2 * _BLOCK
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - end))
+        if file.read() != bytes(end):  # tarfile takes one that was cut between files for whole
+            raise Invalid("archive", "a whole tar of a dataset's folder", "one without its end")
+        file.seek(0)
+        unpack(file, folder)
+
+
 class Parts(io.RawIOBase):
     """A file that is read from parts as they come."""
 

@@ -19,7 +19,7 @@ from typing import Any
 from robot_client.clock import SystemClock
 from robot_client.errors import DreamfleetError, FieldError
 from robot_client.schema import Json
-from server.datasets.archive import unpack
+from server.datasets.archive import unpack_file
 from server.datasets.episodes import About
 from server.datasets.export import Export, export
 from server.datasets.manifest import about_of
@@ -66,8 +66,7 @@ def _import(order: Json, teller: Teller) -> Json:
     about: About | None = about_of(**order["like"]) if order["like"] else None
     try:
         with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=home) as folder:
-            with archive.open("rb") as stream:
-                unpack(stream, Path(folder))
+            unpack_file(archive, Path(folder))
             archive.unlink()
             now = SystemClock().wall()
             made = import_dataset(Path(folder), home, order["name"], about, now, teller.progress)
