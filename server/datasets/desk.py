@@ -31,7 +31,8 @@ class Desk:
         self.jobs = Jobs()
         for folder in (self._home, self._exports):
             for left in folder.glob(".*"):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                # A worker of a server that was killed may take a moment to notice.
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
     async def export(
         self, experiment: Experiment, format_name: FormatName, images: Images, episodes: str

@@ -207,6 +207,8 @@ def _listed(path: Path) -> list[Json]:
 def _json(path: Path) -> Json:
     try:
         found: Json = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Invalid(path.name, "a file of a LeRobot dataset", "none") from error
     except (OSError, ValueError) as error:
         raise Invalid(path.name, "the JSON of a LeRobot dataset", error) from error
     return found

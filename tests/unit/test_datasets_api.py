@@ -2,6 +2,10 @@
 
 import asyncio
 import io
+import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -9,13 +13,23 @@ from robot_client.errors import SchemaError
 from robot_client.schema import space_to_json
 from server.datasets.archive import Parts, pack, unpack
 from server.datasets.desk import Desk
+from server.datasets.episodes import Recorded
 from server.datasets.jobs import Jobs, work
 from server.datasets.manifest import check_files, read_manifest
 from server.datasets.shelf import REPLAY
 from server.errors import Conflict, Invalid, NotFound, ServerError
 from server.replay.store import ReplayStore
 from server.settings import Settings
-from tests.unit.dataset_rows import KINDS, episodes_of, exported, quiet, read_all, same, stored
+from tests.unit.dataset_rows import (
+    KINDS,
+    columns_of,
+    episodes_of,
+    exported,
+    quiet,
+    read_all,
+    same,
+    stored,
+)
 from tests.unit.house import in_house
 
 ABOUT = KINDS["vector"]
@@ -189,6 +203,42 @@ def test_work_that_fails_raises_what_it_raised(tmp_path):
             await work({"do": "dance"}, quiet)
 
     asyncio.run(act())
+
+
+def long_export(tmp_path):
+    """A process that exports many episodes, and has begun."""
+    columns = [columns_of(ABOUT, 3, seed=number) for number in range(300)]
+    many = [Recorded("a", "b", number, "", rows) for number, rows in enumerate(columns)]
+    order = {
+        "do": "export",
+        "experiment": "e",
+        "title": "t",
+        "replay": str(stored(tmp_path / "r", ABOUT, many)),
+        "out": str(tmp_path / "out"),
+        "format": "lerobot",
+        "observation_space": SPACES["observation"],
+        "action_space": SPACES["action"],
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server.datasets.work"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write(json.dumps(order) + "\n")
+    process.stdin.flush()
+    assert "progress" in json.loads(process.stdout.readline())
+    return process
+
+
+@pytest.mark.parametrize("how", ["killed", "orphaned"])
+def test_an_export_that_is_killed_has_no_name_and_is_not_in_the_way(tmp_path, how):
+    with long_export(tmp_path) as process:
+        process.kill() if how == "killed" else process.stdin.close()
+        assert process.wait(60) == (-signal.SIGKILL if how == "killed" else 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.part", "r"]
+    exported(tmp_path / "r", tmp_path / "out", ABOUT, "lerobot", episodes="0-9")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r"]
 
 
 def test_the_same_work_is_not_done_twice_at_a_time(tmp_path):
