@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 from gymnasium import spaces
 
 from robot_client.schema import row_fields, space_to_json
 from server.datasets.episodes import About, EpisodeStore, Recorded, ReplayEpisodes
 from server.datasets.export import Export, export
+from server.datasets.manifest import FILE
+from server.datasets.shelf import import_dataset
 from server.replay.store import ReplayStore
 
 VECTOR = spaces.Dict({"obs": spaces.Box(-1, 1, (3,), np.float32)})
@@ -123,3 +127,24 @@ def same(left, right):
         column.dtype == right.columns[name].dtype and np.array_equal(column, right.columns[name])
         for name, column in left.columns.items()
     )
+
+
+def imported(folder, home, name="demos", like=None):
+    """The dataset that importing a folder makes."""
+    home.mkdir(exist_ok=True)
+    return import_dataset(folder, home, name, like, 1000.0, quiet)
+
+
+def one(tmp_path, about, format_name, **more):
+    """The episodes, and an export of them."""
+    episodes = episodes_of(about)
+    replay = stored(tmp_path / "replay", about, episodes)
+    summary = exported(replay, tmp_path / "out", about, format_name, **more)
+    return episodes, tmp_path / "out", summary
+
+
+def foreign(out):
+    """An export as if another had made it."""
+    (out / FILE).unlink()
+    shutil.rmtree(out / "dreamfleet", ignore_errors=True)
+    return out

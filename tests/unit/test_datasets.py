@@ -1,7 +1,6 @@
 """Exports and imports: nothing is lost, readers of the formats agree, and half is nothing."""
 
 import json
-import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,30 +8,30 @@ import pytest
 from gymnasium import spaces
 from minari import MinariDataset
 
-from robot_client.errors import SchemaError
 from robot_client.schema import Source, space_to_json
 from server.datasets import export as export_module
 from server.datasets.episodes import About, Recorded, chosen
-from server.datasets.extra import need
 from server.datasets.manifest import FILE, read_manifest
 from server.datasets.parquet import decode_png
 from server.datasets.shelf import (
     REPLAY,
     begin,
     described,
-    import_dataset,
     listed,
     refuse_other_spaces,
     remove,
     verify,
 )
-from server.errors import Conflict, Invalid, NotFound, SettingsError
+from server.errors import Conflict, Invalid, NotFound
 from server.replay.store import ReplayStore
 from tests.unit.dataset_rows import (
     KINDS,
     columns_of,
     episodes_of,
     exported,
+    foreign,
+    imported,
+    one,
     quiet,
     read_all,
     same,
@@ -43,11 +42,6 @@ from tests.unit.replay_rows import Recorder
 FORMATS = ("lerobot", "minari")
 
 
-def imported(folder, home, name="demos", like=None):
-    home.mkdir(exist_ok=True)
-    return import_dataset(folder, home, name, like, 1000.0, quiet)
-
-
 @pytest.fixture(params=FORMATS)
 def format_name(request):
     return request.param
@@ -56,14 +50,6 @@ def format_name(request):
 @pytest.fixture(params=sorted(KINDS))
 def about(request):
     return KINDS[request.param]
-
-
-def one(tmp_path, about, format_name, **more):
-    """The episodes, and an export of them."""
-    episodes = episodes_of(about)
-    replay = stored(tmp_path / "replay", about, episodes)
-    summary = exported(replay, tmp_path / "out", about, format_name, **more)
-    return episodes, tmp_path / "out", summary
 
 
 def test_a_round_trip_loses_nothing(tmp_path, about, format_name):
@@ -315,135 +301,6 @@ def test_damage_is_found(tmp_path):
     problems = verify(tmp_path / "home", "demos", quiet)["problems"]
     assert problems[0] == "rows: expected 93, got 92"
     assert problems[1].startswith("sha256: expected 0, got ")
-
-
-# Datasets of others.
-
-
-def foreign(out):
-    """An export as if another had made it."""
-    (out / FILE).unlink()
-    shutil.rmtree(out / "dreamfleet", ignore_errors=True)
-    return out
-
-
-def test_lerobot_data_of_others_keep_their_last_reward(tmp_path):
-    about = KINDS["mixed"]
-    episodes, out, _ = one(tmp_path, about, "lerobot")
-    made = imported(foreign(out), tmp_path / "home")
-    assert "again" in made.notes[0]
-    assert made.robots == ["demos"]
-    assert made.action_space == {"type": "discrete", "n": 3}
-    again = read_all(tmp_path / "home/demos" / REPLAY)
-    for before, after in zip(episodes, again, strict=True):
-        assert np.array_equal(after.columns["reward"][1:], before.columns["reward"][1:])
-        assert after.columns["is_terminal"][-1] == before.columns["is_terminal"][-1]
-        assert after.columns["is_last"][-1]
-        assert np.array_equal(after.columns["action"][:-1], before.columns["action"][:-1])
-        camera = before.columns["camera"]
-        assert np.array_equal(after.columns["camera"], np.concatenate([camera[:-1], camera[-2:-1]]))
-        assert set(after.columns["source"]) == {Source.HUMAN}
-        assert after.task == before.task
-
-
-def test_lerobot_data_of_others_fit_the_spaces_of_a_robot(tmp_path):
-    _, out, _ = one(tmp_path, KINDS["camera"], "lerobot")
-    made = imported(foreign(out), tmp_path / "home", like=KINDS["camera"])
-    assert made.about == KINDS["camera"]
-    wide = spaces.Dict({"camera": spaces.Box(0, 255, (32, 32, 3), np.uint8)})
-    with pytest.raises(Invalid, match=r"camera: expected uint8 \(32, 32, 3\), got uint8 \(16, 18"):
-        imported(out, tmp_path / "home", "x", About(wide, KINDS["camera"].action_space, 20.0))
-    other = spaces.Dict({"lidar": spaces.Box(0, 1, (2,), np.float32)})
-    with pytest.raises(Invalid, match=r"observation_space\.lidar: expected one of"):
-        imported(out, tmp_path / "home", "x", About(other, KINDS["camera"].action_space, 20.0))
-
-
-def test_minari_data_of_others_keep_their_spaces_and_steps(tmp_path):
-    episodes, out, _ = one(tmp_path, KINDS["vector"], "minari")
-    made = imported(foreign(out), tmp_path / "home")
-    assert made.action_space == space_to_json(KINDS["vector"].action_space)
-    for before, after in zip(episodes, read_all(tmp_path / "home/demos" / REPLAY), strict=True):
-        assert np.array_equal(after.columns["obs"], before.columns["obs"])
-        assert np.array_equal(after.columns["reward"][1:], before.columns["reward"][1:])
-        assert after.columns["is_terminal"][-1] == before.columns["is_terminal"][-1]
-
-
-def minari_of(folder, observation_space, action_space, **episode):
-    """A Minari dataset of one episode of three steps."""
-    storage = need("minari.dataset.minari_storage").MinariStorage.new(
-        folder, observation_space, action_space
-    )
-    flags = np.array([False, False, True])
-    buffer = need("minari.data_collector").EpisodeBuffer(
-        rewards=np.arange(3.0), terminations=flags, truncations=~flags & False, **episode
-    )
-    storage.update_episodes([buffer])
-    return folder
-
-
-def test_plain_minari_spaces_become_ours(tmp_path):
-    (tmp_path / "data").mkdir()
-    minari_of(
-        tmp_path / "data",
-        spaces.Box(-2, 2, (2,), np.float64),
-        spaces.Discrete(4, start=2),
-        observations=np.arange(8.0).reshape(4, 2),
-        actions=np.array([2, 5, 3]),
-    )
-    made = imported(tmp_path / "data", tmp_path / "home")
-    assert made.action_space == {"type": "discrete", "n": 4}
-    (episode,) = read_all(tmp_path / "home/demos" / REPLAY)
-    assert episode.columns["obs"].tolist() == np.arange(8.0).reshape(4, 2).tolist()
-    assert episode.columns["obs"].dtype == np.float32
-    assert episode.columns["action"].tolist() == [0, 3, 1, 0]
-    assert episode.columns["reward"].tolist() == [0, 0, 1, 2]
-    assert episode.columns["is_terminal"].tolist() == [False] * 3 + [True]
-
-
-def test_minari_spaces_that_rows_do_not_have_are_refused_by_name(tmp_path):
-    (tmp_path / "data").mkdir()
-    observed = spaces.Dict({"x": spaces.Dict({"y": spaces.MultiDiscrete([2, 2])})})
-    minari_of(
-        tmp_path / "data",
-        observed,
-        spaces.Discrete(2),
-        observations={"x": {"y": np.zeros((4, 2), int)}},
-        actions=np.zeros(3, int),
-    )
-    with pytest.raises(Invalid, match=r"x\.y: expected a Box or Discrete, got MultiDiscrete"):
-        imported(tmp_path / "data", tmp_path / "home")
-
-
-def test_numbers_that_are_none_are_refused(tmp_path):
-    (tmp_path / "data").mkdir()
-    observed = np.full((4, 2), np.nan, np.float32)
-    minari_of(
-        tmp_path / "data",
-        spaces.Box(-2, 2, (2,), np.float32),
-        spaces.Discrete(2),
-        observations=observed,
-        actions=np.zeros(3, int),
-    )
-    with pytest.raises(SchemaError, match=r"columns\.obs: expected finite"):
-        imported(tmp_path / "data", tmp_path / "home")
-    assert list((tmp_path / "home").iterdir()) == []
-
-
-def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(Invalid, match="neither"):
-        imported(tmp_path, tmp_path / "home")
-    (tmp_path / "meta").mkdir()
-    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v2.1"}')
-    with pytest.raises(Invalid, match=r"codebase_version v3\.0, got v2\.1"):
-        imported(tmp_path, tmp_path / "home")
-    (tmp_path / FILE).write_text("{}")
-    with pytest.raises(Invalid, match="the manifest of an export"):
-        imported(tmp_path, tmp_path / "home")
-
-
-def test_without_the_packages_the_extra_is_named():
-    with pytest.raises(SettingsError, match=r"needs nothing_like_it.*dreamfleet\[datasets\]"):
-        need("nothing_like_it.at_all")
 
 
 # Experiments that begin with datasets.
