@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -80,7 +81,7 @@ def import_(
         raise typer.BadParameter(f"{folder} has none of {', '.join(_MARKS)}")
     with _api(server) as api:
         asked = {"robot": robot} if robot else {}
-        begun = api.put(f"/datasets/{name}", params=asked, content=pack(folder))
+        begun = api.put(f"/datasets/{_segment(name)}", params=asked, content=pack(folder))
         made = _wait(api, _json(begun))["result"]
     _show([made], as_json)
     for text in [] if as_json else made["notes"]:
@@ -99,7 +100,7 @@ def list_(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
 def verify(name: str, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """Check that a dataset is whole and as it was imported; exit code 1 if it is not."""
     with _api(server) as api:
-        found = _wait(api, _json(api.post(f"/datasets/{name}/verify")))["result"]
+        found = _wait(api, _json(api.post(f"/datasets/{_segment(name)}/verify")))["result"]
     if as_json:
         _print_json(found)
     else:
@@ -114,7 +115,7 @@ def verify(name: str, server: Server = DEFAULT_SERVER, as_json: AsJson = False) 
 def delete(name: str, server: Server = DEFAULT_SERVER) -> None:
     """Delete a dataset. Experiments that began with it keep their copy."""
     with _api(server) as api:
-        _raise(api.delete(f"/datasets/{name}"))
+        _raise(api.delete(f"/datasets/{_segment(name)}"))
 
 
 @contextmanager
@@ -180,6 +181,10 @@ def _fetch(api: httpx.Client, export_id: str, out: Path) -> None:
         sync_directory(out.absolute().parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _segment(name: str) -> str:
+    return quote(name, safe="")
 
 
 def _print_json(value: Any) -> None:

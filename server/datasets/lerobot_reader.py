@@ -37,6 +37,12 @@ from server.datasets.steps import NOT_OBSERVED, Steps, restored, to_rows
 from server.datasets.video import VideoReader
 from server.errors import Invalid
 
+_ABSENT = {
+    files.REWARD: "there is no next.reward: taken as 0",
+    files.DONE: "there is no next.done: no episode is taken to end for good",
+    files.TRUNCATED: "there is no next.truncated: next.done is taken as an end for good",
+}
+
 
 class LeRobotReader:
     """A dataset in a folder.
@@ -103,15 +109,10 @@ def open_foreign(folder: Path, like: About | None) -> Found:
     if not names or ACTION not in reader.features:
         raise Invalid("features", "observations and an action", sorted(reader.features))
     notes = ["the observation after an episode's last action is not stored: the one before, again"]
-    notes += [
-        f"there is no {name}: taken as {value}"
-        for name, value in ((files.REWARD, 0), (files.DONE, "never"))
-        if name not in reader.features
-    ]
+    notes += [text for name, text in _ABSENT.items() if name not in reader.features]
     if like is None:
         like = _guessed(reader, names)
-        notes.append("bounds are not stored: those of observations are infinite, those of the")
-        notes[-1] += " action are the least and the greatest that occurred"
+        notes.append("bounds are not stored: none for observations, what occurred for actions")
     return Found(like, reader.count, tuple(notes), _foreign(reader, names, like))
 
 

@@ -85,6 +85,7 @@ def _told(error: Exception) -> Json:
 def main() -> int:
     """Do one thing. Exit code 0: done; 1: it could not be, and `error` says why."""
     order = json.loads(sys.stdin.readline())
+    os.nice(10)  # robots and learners come first
     threading.Thread(target=_end_with_parent, daemon=True).start()
     teller = Teller()
     try:

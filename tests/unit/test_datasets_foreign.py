@@ -1,5 +1,7 @@
 """Datasets that others have made: what they do not say is assumed, and told."""
 
+import json
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -18,6 +20,7 @@ def test_lerobot_data_of_others_keep_their_last_reward(tmp_path):
     about = KINDS["mixed"]
     episodes, out, _ = one(tmp_path, about, "lerobot")
     made = imported(foreign(out), tmp_path / "home")
+    assert len(made.notes) == 2
     assert "again" in made.notes[0]
     assert made.robots == ["demos"]
     assert made.action_space == {"type": "discrete", "n": 3}
@@ -131,3 +134,24 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 def test_without_the_packages_the_extra_is_named():
     with pytest.raises(SettingsError, match=r"needs nothing_like_it.*dreamfleet\[datasets\]"):
         need("nothing_like_it.at_all")
+
+
+def test_lerobot_data_without_rewards_and_ends_are_demonstrations_all_the_same(tmp_path):
+    episodes, out, _ = one(tmp_path, KINDS["vector"], "lerobot")
+    info = json.loads((foreign(out) / "meta/info.json").read_text())
+    for name in ("next.reward", "next.done", "next.truncated"):
+        del info["features"][name]
+    (out / "meta/info.json").write_text(json.dumps(info))
+    made = imported(out, tmp_path / "home")
+    assert [note.partition(":")[0] for note in made.notes[1:4]] == [
+        "there is no next.reward",
+        "there is no next.done",
+        "there is no next.truncated",
+    ]
+    for before, after in zip(episodes, read_all(tmp_path / "home/demos" / REPLAY), strict=True):
+        assert np.array_equal(after.columns["action"], before.columns["action"]) or (
+            not before.columns["is_last"][-1]
+        )
+        assert not after.columns["reward"].any()
+        assert after.columns["is_last"][-1]
+        assert not after.columns["is_terminal"].any()
