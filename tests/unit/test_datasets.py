@@ -23,7 +23,9 @@ from server.datasets.shelf import (
     verify,
 )
 from server.errors import Conflict, Invalid, NotFound
+from server.replay.sampler import SequenceSampler
 from server.replay.store import ReplayStore
+from server.replay.view import ReplayView
 from tests.unit.dataset_rows import (
     KINDS,
     columns_of,
@@ -313,6 +315,11 @@ def test_an_experiment_begins_with_demonstrations(tmp_path):
     assert begin(tmp_path / "home", ["one", "two"], tmp_path / "new") == 2 * 92
     store = ReplayStore(tmp_path / "new", readonly=True)
     assert (store.rows, store.verify().problems) == (184, ())
+    view = ReplayView(store)
+    assert (view.refresh(), view.episode_count) == (184, 10)
+    batch = SequenceSampler(view, 4, 16, (), np.random.default_rng(0)).sample()
+    assert batch["obs"].shape == (4, 16, 3)
+    assert set(batch["source"].flat) == {Source.HUMAN}
     store.close()
     shown = read_all(tmp_path / "new")
     assert {e.robot for e in shown} == {"import:one:ball-1", "import:one:ball-2", "import:two"}
