@@ -13,9 +13,10 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from server.api import agents, experiments, health, metrics, robots
+from server.api import agents, datasets, experiments, health, metrics, robots
 from server.api.errors import install_error_handlers
 from server.api.origin import refuse_other_pages
+from server.datasets.desk import Desk
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
@@ -27,8 +28,9 @@ def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
     app = FastAPI(title="Dreamfleet", dependencies=[Depends(refuse_other_pages)])
     app.state.service = service
+    app.state.desk = Desk(service.settings, service.storage)
     install_error_handlers(app)
-    for module in (health, agents, experiments, robots, metrics):
+    for module in (health, agents, experiments, robots, metrics, datasets):
         app.include_router(module.router, prefix="/api/v1")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app

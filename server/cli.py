@@ -1,4 +1,4 @@
-"""The command `dreamfleet`: serve, demo, train, agents, experiments."""
+"""The command `dreamfleet`: serve, demo, train, agents, experiments, data."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from robot_client.errors import DreamfleetError
 from server.app import serve_web
+from server.commands import data as data_commands
 from server.demo import Demo, run_demo
 from server.errors import ServerError
 from server.service import run_service
@@ -25,6 +26,7 @@ from server.shutdown import stop_signal
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 experiments = typer.Typer(no_args_is_help=True, help="Create, look at, and steer experiments.")
 app.add_typer(experiments, name="experiments")
+app.add_typer(data_commands.app, name="data")
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 _PATIENCE_S = 120.0  # stopping waits for a checkpoint
@@ -112,6 +114,9 @@ def create(
     train_ratio: Annotated[float | None, typer.Option(help="Rows replayed per row stored.")] = None,
     min_rows: Annotated[int | None, typer.Option(help="Rows before learning begins.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the learner's randomness.")] = 0,
+    demonstrations: Annotated[
+        list[str] | None, typer.Option(help="A dataset to begin with; repeatable.")
+    ] = None,
     start: Annotated[bool, typer.Option("--start", help="Start it at once.")] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
@@ -122,6 +127,7 @@ def create(
     except ValueError as error:
         raise typer.BadParameter(f"--config is not JSON: {error}") from error
     new = {"name": name, "agent": agent, "config": settings, "robots": robot or [], "seed": seed}
+    new |= {"demonstrations": demonstrations} if demonstrations else {}
     limits = {"preset": preset, "train_ratio": train_ratio, "min_rows": min_rows}
     new |= {key: value for key, value in limits.items() if value is not None}
     made = _ask(server, "POST", "/experiments", new)

@@ -26,6 +26,7 @@ from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
 from server.admission import LIVE, has_place, place_for
+from server.datasets.demonstrations import begin_with
 from server.descriptions import write_description
 from server.episodes import EpisodeBook
 from server.errors import Conflict, NotFound
@@ -64,6 +65,7 @@ class NewExperiment(LearnerSettings):
     robots: tuple[str, ...] = Field(
         default=(), strict=False, description="Robots that may join; none: any robot that is free."
     )
+    demonstrations: tuple[str, ...] = Field(default=(), strict=False, description="Datasets.")
 
 
 class ConfigChecker(Protocol):
@@ -145,21 +147,23 @@ class Experiments:
     # What an operator does.
 
     async def create(self, new: NewExperiment) -> Experiment:
-        """Create an experiment. Raises Invalid when its agent or config is wrong."""
+        """Create an experiment. Raises Invalid when something of it is wrong."""
         config = await self._checker.check(new.agent, new.preset, dict(new.config))
-        now = self._clock.wall()
+        now, name = self._clock.wall(), secrets.token_hex(4)
+        wanted = new.demonstrations, new.robots
+        begun = await begin_with(self._settings, self._storage, name, *wanted)
         experiment = Experiment(
-            id=secrets.token_hex(4),
+            id=name,
             name=new.name,
             agent=new.agent,
             settings=new.model_dump(include=set(LearnerSettings.model_fields)),
             config=config,
             robots=list(new.robots),
-            rows=0,
+            rows=begun.rows,
             state="created",
             reason="",
-            observation_space=None,
-            action_space=None,
+            observation_space=begun.observation_space,
+            action_space=begun.action_space,
             created_at=now,
             updated_at=now,
         )

@@ -1,0 +1,81 @@
+"""Experiments that begin with the rows of datasets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_client.schema import Json
+from server.datasets.jobs import work
+from server.datasets.shelf import Dataset, described, refuse_other_spaces
+from server.errors import Invalid
+from server.settings import Settings
+from server.storage import Robot, Storage
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What an experiment has before its first robot comes."""
+
+    rows: int = 0
+    observation_space: Json | None = None
+    action_space: Json | None = None
+
+
+def shelf_of(settings: Settings) -> Path:
+    """Where the server's datasets are."""
+    return settings.data / "datasets"
+
+
+async def begin_with(
+    settings: Settings,
+    storage: Storage,
+    experiment: str,
+    names: Sequence[str],
+    robots: Sequence[str],
+) -> Beginning:
+    """Fill the replay of an experiment that is about to be created with datasets' rows.
+
+    Args:
+        settings, storage: the server's.
+        experiment: its id.
+        names: of the datasets; without any, nothing is done.
+        robots: those that may join; the spaces of the ones that are known must be the datasets'.
+
+    Raises:
+        NotFound: a dataset is not there.
+        Invalid: a dataset is named twice, or its spaces are not those of the others.
+    """
+    if not names:
+        return Beginning()
+    if len(set(names)) != len(names):
+        raise Invalid("demonstrations", "each dataset once", list(names))
+    home = shelf_of(settings)
+    datasets = await asyncio.to_thread(lambda: [described(home, name) for name in names])
+    known = await asyncio.to_thread(storage.robots)
+    _check(datasets, [robot for robot in known if robot.name in robots])
+    directory = settings.experiment_dir(experiment)
+    directory.mkdir(parents=True, exist_ok=True)
+    replay = directory / "replay"
+    made = await work(
+        {"do": "begin", "home": str(home), "names": list(names), "replay": str(replay)}
+    )
+    first = datasets[0]
+    return Beginning(int(made["rows"]), first.observation_space, first.action_space)
+
+
+def _check(datasets: Sequence[Dataset], robots: Sequence[Robot]) -> None:
+    first = datasets[0]
+    for dataset in datasets:
+        where = f"demonstrations.{dataset.name}"
+        for robot in robots:
+            _compare(where, robot, dataset, f"robot {robot.name}")
+        _compare(where, first, dataset, f"dataset {first.name}")
+
+
+def _compare(where: str, expected: Robot | Dataset, got: Dataset, whose: str) -> None:
+    for name in ("observation_space", "action_space"):
+        field = f"{where}.{name}"
+        refuse_other_spaces(field, getattr(expected, name), getattr(got, name), whose)
