@@ -64,16 +64,11 @@ class Register(Generic[E]):
         Raises:
             AccessError: they cannot be read or written. What the block raises changes nothing.
         """
-        try:
-            private_folder(self._path.parent)
-            with (self._path.parent / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                before = self._signature()
-                entries = dict(self._load() if before else {})
-                yield entries
-                self._save(entries, before)
-        except OSError as error:
-            raise AccessError(f"{self._path}: {error}") from error
+        with changing_folder(self._path.parent):
+            before = self._signature()
+            entries = dict(self._load() if before else {})
+            yield entries
+            self._save(entries, before)
 
     def _signature(self) -> Signature | None:
         try:
@@ -94,7 +89,6 @@ class Register(Generic[E]):
     def _save(self, entries: Mapping[str, E], before: Signature | None) -> None:
         content = {name: entry.model_dump() for name, entry in entries.items()}
         write_durably(self._path, json.dumps(content, indent=1).encode(), mode=0o600)
-        hand_over(self._path.parent)
         if before is not None:  # an inode is used again, and a clock may stand still for a while
             changed = max(os.stat(self._path).st_mtime_ns, before[1] + 1)
             os.utime(self._path, ns=(changed, changed))
@@ -131,7 +125,6 @@ class Uses:
 
     def _save(self) -> None:
         try:
-            private_folder(self._path.parent)
             part = self._path.with_name(f".{self._path.name}.part")
             part.write_text(json.dumps(self._times))
             part.chmod(0o600)
@@ -140,15 +133,25 @@ class Uses:
             log.warning("%s: %s", self._path, error)
 
 
-def private_folder(folder: Path) -> None:
-    """Make a folder that only its owner can look into."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+@contextmanager
+def changing_folder(folder: Path) -> Iterator[None]:
+    """Have the folder to oneself: it is made if need be, and only its owner can look into it.
+
+    Raises AccessError when something in it cannot be read or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        _hand_over(folder)
+    except OSError as error:
+        raise AccessError(f"{folder}: {error}") from error
 
 
-def hand_over(folder: Path) -> None:
+def _hand_over(folder: Path) -> None:
     """What root wrote here belongs to whom the data belongs, who has to read it."""
     owner = folder.parent.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         for path in (folder, *folder.iterdir()):
             os.chown(path, owner.st_uid, owner.st_gid)
-

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from robot_client import keys
 from robot_client.clock import Clock, SystemClock
-from robot_client.errors import LinkError
 from robot_client.keys import KeyPair
 from robot_client.schema import MAX_NAME_BYTES, is_name
-from server.access.register import Entry, Register, Uses, hand_over, private_folder
+from server.access.register import Entry, Register, Uses, changing_folder
 from server.curve import Curve
 from server.errors import AccessError, Conflict, Invalid, NotFound
 
@@ -79,10 +78,11 @@ class RobotKeys:
         Raises AccessError.
         """
         found = self._register.entries().get(key)
-        if found is None or not found.is_valid(self._clock.wall()):
-            return None
+        return found.robot if found and found.is_valid(self._clock.wall()) else None
+
+    def note_use(self, key: str) -> None:
+        """A robot has come with the key."""
         self._uses.note(key)
-        return found.robot
 
     def enrol(self, robot: str, key: str, by: str) -> RobotKey:
         """Let a new robot in.
@@ -169,20 +169,15 @@ def make_server_pair(data: Path, replace: bool = False) -> KeyPair:
         replace: make a new one in any case.
 
     Raises:
-        AccessError: it cannot be written.
-        LinkError: it is damaged.
+        AccessError: the folder cannot be written.
+        LinkError: the pair cannot be written, or is damaged.
     """
-    found = server_pair(data)
-    if found is not None and not replace:
+    with changing_folder(data / FOLDER):
+        found = server_pair(data)
+        if found is None or replace:
+            found = keys.generate()
+            keys.write(data / FOLDER, _SERVER, found, replace=True)
         return found
-    folder = data / FOLDER
-    try:
-        private_folder(folder)
-        keys.write(folder, _SERVER, keys.generate(), replace=True)
-        hand_over(folder)
-        return keys.read(folder / f"{_SERVER}.key")
-    except (OSError, LinkError) as error:
-        raise AccessError(f"{folder}: {error}") from error
 
 
 def curve_of(data: Path) -> Curve | None:
@@ -198,4 +193,4 @@ def curve_of(data: Path) -> Curve | None:
     pair = server_pair(data)
     if pair is None:
         raise AccessError(f"{data / FOLDER}: robots are enrolled, but the server's key is missing")
-    return Curve(pair.public.encode(), pair.secret.encode(), robots.name_of)
+    return Curve(pair.public.encode(), pair.secret.encode(), robots.name_of, robots.note_use)
