@@ -11,11 +11,23 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
-from server.api import agents, experiments, health, metrics, robots
+from server.access import Guard, RobotKeys, Tokens
+from server.api import (
+    agents,
+    audit,
+    experiments,
+    health,
+    keys,
+    login,
+    metrics,
+    robots,
+    tokens,
+)
 from server.api.errors import install_error_handlers
-from server.api.origin import refuse_other_pages
+from server.api.gate import Gate
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
@@ -25,10 +37,13 @@ PAGE = Path(__file__).parent / "page"
 
 def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
-    app = FastAPI(title="Dreamfleet", dependencies=[Depends(refuse_other_pages)])
+    app = FastAPI(title="Dreamfleet", dependencies=[Depends(HTTPBearer(auto_error=False))])
     app.state.service = service
+    app.state.guard = Guard(service.settings, Tokens(service.settings.data))
+    app.state.robot_keys = RobotKeys(service.settings.data)
+    app.add_middleware(Gate, guard=app.state.guard, writer=service.writer)
     install_error_handlers(app)
-    for module in (health, agents, experiments, robots, metrics):
+    for module in (health, agents, experiments, robots, metrics, keys, tokens, audit, login):
         app.include_router(module.router, prefix="/api/v1")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
@@ -43,7 +58,12 @@ async def serve_web(service: Service) -> AsyncIterator[str]:
     listener = _listen(service.settings)
     address = replace(service.settings, port=listener.getsockname()[1]).address
     config = uvicorn.Config(
-        build_app(service), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
+        build_app(service),
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        ssl_keyfile=service.settings.tls_key,
+        ssl_certfile=service.settings.tls_certificate,
     )
     server = _WebServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -8,9 +8,9 @@ from server.access.tokens import Role, Token, Tokens
 __all__ = [
     "Caller",
     "Guard",
-    "Role",
     "RobotKey",
     "RobotKeys",
+    "Role",
     "Token",
     "Tokens",
     "curve_of",
