@@ -71,9 +71,15 @@ def read(path: Path) -> KeyPair:
 
 
 def read_public(path: Path) -> str:
-    """Read a `.pub` file. Raises LinkError when it is not there or is not a key."""
+    """The key in the first line of a `.pub` file. Raises LinkError when there is none."""
+    return read_publics(path)[0]
+
+
+def read_publics(path: Path) -> tuple[str, ...]:
+    """The keys in a `.pub` file, one a line. Raises LinkError when there is none, or a wrong one."""
     try:
-        return _checked(path.read_text().strip())
+        lines = path.read_text().split()
+        return tuple(_checked(line) for line in lines or [""])
     except (OSError, ValueError) as error:
         raise LinkError(f"{path}: not a public key ({error})") from error
 
