@@ -1,8 +1,8 @@
 """A robot's own key pair, and the keys of the server that it trusts.
 
-They lie in the robot's folder: `robot.key` (secret, mode 0600), `robot.pub`, and `server.pub`, which
-has the newest key of the server in its first line and, while the server changes keys, the one
-before in its second.
+They lie in the robot's folder: `robot.key` (secret, mode 0600), `robot.pub`, and `server.pub`. That
+has the newest key of the server in its first line and the one before in its second, so that the
+server can change its key while the robot is out of sight.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def read_public(path: Path) -> str:
 
 
 def read_publics(path: Path) -> tuple[str, ...]:
-    """The keys in a `.pub` file, one a line. Raises LinkError when there is none, or a wrong one."""
+    """The keys in a `.pub` file, one a line. Raises LinkError when there is none, or no key."""
     try:
         lines = path.read_text().split()
         return tuple(_checked(line) for line in lines or [""])

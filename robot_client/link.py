@@ -55,7 +55,7 @@ _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
 _REFUSED_PAUSE: Final = 30.0  # before a Hello that was refused is said again as it is
 _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0
-_OTHER_KEY_S: Final = 3.0  # without a word, before another key of the server is tried
+_REDIAL_S: Final = 3.0  # without a word, before a connection with keys is tried anew
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
 
 
@@ -168,7 +168,7 @@ class Link:
         without a link, no emergency stop reaches the robot."""
         with self._connect(context) as self._socket:
             try:
-                while not self._stopping.is_set() and not self._is_other_keys_turn():
+                while not self._stopping.is_set() and not self._is_unheard():
                     self._step()
                 self._flush_outbox()
             except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
@@ -195,11 +195,12 @@ class Link:
         self._dialled = self._clock.monotonic()
         return socket
 
-    def _is_other_keys_turn(self) -> bool:
-        """Whether the server is silent, as it is to who expects another key of it."""
-        if self._keys is None or not self._keys.former or self._welcome is not None:
+    def _is_unheard(self) -> bool:
+        """Whether the server does not answer to our keys, so that new ones must be tried, or these
+        again: after a refusal, ZeroMQ does not do so by itself."""
+        if self._keys is None or self._welcome is not None:
             return False
-        return self._clock.monotonic() - max(self._heard, self._dialled) > _OTHER_KEY_S
+        return self._clock.monotonic() - max(self._heard, self._dialled) > _REDIAL_S
 
     def _step(self) -> None:
         self._socket.poll(_POLL_MS)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import Depends, FastAPI
-from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
 from server.access import Guard, RobotKeys, Tokens
@@ -27,7 +26,7 @@ from server.api import (
     tokens,
 )
 from server.api.errors import install_error_handlers
-from server.api.gate import Gate
+from server.api.gate import DocumentedToken, Gate
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
@@ -37,7 +36,7 @@ PAGE = Path(__file__).parent / "page"
 
 def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
-    app = FastAPI(title="Dreamfleet", dependencies=[Depends(HTTPBearer(auto_error=False))])
+    app = FastAPI(title="Dreamfleet", dependencies=[Depends(DocumentedToken())])
     app.state.service = service
     app.state.guard = Guard(service.settings, Tokens(service.settings.data))
     app.state.robot_keys = RobotKeys(service.settings.data)

@@ -11,6 +11,7 @@ only here it is known how a request ended, which the audit log is to say.
 from __future__ import annotations
 
 from fastapi.responses import RedirectResponse
+from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,7 +46,7 @@ class Gate:
         visit = _Visit(HTTPConnection(scope), send)
         app: ASGIApp = self._app
         try:
-            visit.caller = self._admit(visit.connection)
+            self._admit(visit)
         except DreamfleetError as error:
             app = visit.refusal(error)
         try:
@@ -54,24 +55,33 @@ class Gate:
             if visit.is_to_be_noted:
                 self._writer.put(visit.note(self._clock.wall()))
 
-    def _admit(self, connection: HTTPConnection) -> Caller | None:
-        """Who is calling; None where everybody may. Raises DreamfleetError."""
+    def _admit(self, visit: _Visit) -> None:
+        """Find out who is calling, unless everybody may. Raises DreamfleetError."""
+        connection = visit.connection
         changes = is_change(connection)
         if changes:
             refuse_other_pages(connection, self._guard.closed)
         if connection.scope["path"] in OPEN:
-            return None
-        text = token_of(connection)
-        address, forwarded = address_of(connection), _is_forwarded(connection)
-        try:
-            caller = self._guard.caller(text, address, forwarded)
-        except Unauthorized:
-            if text is None and changes:
-                self._guard.failed(address)
-            raise
+            return
+        visit.caller = caller = self._caller(connection)
         if changes and caller.role != "operator":
             raise Forbidden(f"token {caller.name!r} is a viewer's; this takes an operator's")
-        return caller
+
+    def _caller(self, connection: HTTPConnection) -> Caller:
+        text, address = token_of(connection), address_of(connection)
+        try:
+            return self._guard.caller(text, address, _is_forwarded(connection))
+        except Unauthorized:
+            if text is None and is_change(connection):  # as good as a wrong one
+                self._guard.failed(address)
+            raise
+
+
+class DocumentedToken(HTTPBearer):
+    """Tells the OpenAPI document that a token is needed; it is the gate that asks for it."""
+
+    async def __call__(self, connection: HTTPConnection) -> None:  # type: ignore[override]
+        """Nothing is left to do, for a route or a socket."""
 
 
 class _Visit:
