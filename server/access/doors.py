@@ -13,6 +13,9 @@ from server.settings import Settings
 def refuse_open_doors(settings: Settings) -> None:
     """Raise SettingsError when strangers could come in; it says which commands to run first.
 
+    Keys and tokens that have all been revoked since are enough: the doors are locked, and learning
+    must go on after a restart.
+
     Raises AccessError or LinkError when the keys or tokens that are there cannot be read.
     """
     missing = [] if settings.gateway_is_loopback else _missing_keys(settings)
@@ -28,14 +31,14 @@ def _missing_keys(settings: Settings) -> list[str]:
     missing = []
     if server_pair(settings.data) is None:
         missing.append(f"dreamfleet keys init --data {data}")
-    if not RobotKeys(settings.data).valid():
+    if not RobotKeys(settings.data).all():
         missing.append("dreamfleet-robot enrol --name NAME   (on the robot; prints its KEY)")
         missing.append(f"dreamfleet keys enrol NAME --key='KEY' --data {data}")
     return missing
 
 
 def _missing_tokens(settings: Settings) -> list[str]:
-    if any(token.role == "operator" for token in Tokens(settings.data).valid()):
+    if any(token.role == "operator" for token in Tokens(settings.data).all()):
         return []
     data = shlex.quote(str(settings.data))
     return [f"dreamfleet tokens create NAME --role operator --data {data}"]

@@ -62,11 +62,6 @@ class RobotKeys:
         """Every key that was ever enrolled, oldest first. Raises AccessError."""
         return list(self._register.entries().values())
 
-    def valid(self) -> list[RobotKey]:
-        """Those that robots may use now. Raises AccessError."""
-        now = self._clock.wall()
-        return [key for key in self.all() if key.is_valid(now)]
-
     def used_at(self, key: str) -> float | None:
         """When a robot last came with the key, in seconds since 1970, to the minute."""
         return self._uses.read().get(key)
@@ -123,7 +118,7 @@ class RobotKeys:
             now = self._clock.wall()
             ended = [k for k in _valid_of(entries, robot, now) if key is None or k.key == key]
             if not ended:
-                raise NotFound(f"robot {robot!r} has no key {key}")
+                raise NotFound(f"robot {robot!r} has no key {key!r}")
             gone = {k.key: k.model_copy(update={"until": now, "revoked_by": by}) for k in ended}
             entries.update(gone)
             return list(gone.values())
@@ -140,7 +135,9 @@ def _add(entries: dict[str, RobotKey], robot: str, key: str, by: str, now: float
     if not is_name(robot):
         raise Invalid("robot", f"1 to {MAX_NAME_BYTES} printable bytes", repr(robot)[:80])
     if not keys.is_public(key):
-        raise Invalid("key", "40 characters of Z85, as dreamfleet-robot enrol prints", key[:80])
+        raise Invalid(
+            "key", "40 characters of Z85, as dreamfleet-robot enrol prints", repr(key[:80])
+        )
     if key in entries:
         known = entries[key]
         raise Conflict(

@@ -63,10 +63,6 @@ class Tokens:
         """Every token that was ever made, oldest first. Raises AccessError."""
         return list(self._register.entries().values())
 
-    def valid(self) -> list[Token]:
-        """Those that have not been revoked. Raises AccessError."""
-        return [token for token in self.all() if token.revoked_at is None]
-
     def used_at(self, token: Token) -> float | None:
         """When it was last used, in seconds since 1970, to the minute."""
         return self._uses.read().get(token.id)

@@ -24,7 +24,7 @@ from server.errors import Forbidden, TooManyAttempts, Unauthorized
 from server.storage import Audit, Writer
 
 COOKIE = "dreamfleet_token"
-OPEN = frozenset({"/api/v1/health", "/api/v1/login", "/login.html", "/style.css"})
+OPEN = frozenset({"/api/v1/health", "/api/v1/ready", "/api/v1/login", "/login.html", "/style.css"})
 LOGIN_PAGE = "/login.html"
 _LOOKING = ("GET", "HEAD", "OPTIONS")
 
@@ -133,14 +133,14 @@ class _Visit:
         """The line of the audit log."""
         scope = self.connection.scope
         route = scope.get("route")
-        operation = getattr(route, "unique_id", None) or scope["path"][:200]
+        operation = getattr(route, "unique_id", None) or _printable(scope["path"])
         refused = 400 <= self._status < 500
         return Audit(
             time=now,
             who=self.caller.name if self.caller else "unknown",
             method=scope.get("method", "WEBSOCKET"),
             operation=operation,
-            parameters={k: str(v)[:200] for k, v in scope.get("path_params", {}).items()},
+            parameters={k: _printable(str(v)) for k, v in scope.get("path_params", {}).items()},
             outcome="refused" if refused else "failed" if self._status >= 500 else "done",
             status=self._status,
             address=address_of(self.connection),
@@ -172,6 +172,11 @@ def _is_forwarded(connection: HTTPConnection) -> bool:
 def _is_page(connection: HTTPConnection) -> bool:
     accepts = connection.headers.get("accept", "")
     return "text/html" in accepts and not connection.scope["path"].startswith("/api/")
+
+
+def _printable(text: str) -> str:
+    """As every database takes it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])
 
 
 async def _close(_scope: Scope, _receive: Receive, send: Send) -> None:

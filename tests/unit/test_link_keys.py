@@ -41,6 +41,7 @@ def test_the_key_of_a_server_may_change_while_the_robot_runs(setup: Setup) -> No
     until(lambda: link.connected)
     address = setup.server.address
     setup.server.socket.close()
+    until(lambda: not link.connected)
     setup.server = setup.new_server(address)
     setup.server.bind(new.secret.encode())
     setup.server.welcome()
