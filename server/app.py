@@ -52,18 +52,11 @@ def build_app(service: Service) -> FastAPI:
 async def serve_web(service: Service) -> AsyncIterator[str]:
     """Serve the application while the block runs; yields its address. Port 0 finds a free one.
 
-    Raises SettingsError when the port is taken.
+    Raises SettingsError when the port is taken, or the certificate is none.
     """
+    config = _configure(service)
     listener = _listen(service.settings)
     address = replace(service.settings, port=listener.getsockname()[1]).address
-    config = uvicorn.Config(
-        build_app(service),
-        log_level="warning",
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-        ssl_keyfile=service.settings.tls_key,
-        ssl_certfile=service.settings.tls_certificate,
-    )
     server = _WebServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -71,6 +64,24 @@ async def serve_web(service: Service) -> AsyncIterator[str]:
     finally:
         server.should_exit = True
         await task
+
+
+def _configure(service: Service) -> uvicorn.Config:
+    settings = service.settings
+    config = uvicorn.Config(
+        build_app(service),
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        ssl_keyfile=settings.tls_key,
+        ssl_certfile=settings.tls_certificate,
+    )
+    try:
+        config.load()
+    except OSError as error:  # of OpenSSL too
+        files = f"{settings.tls_key} and {settings.tls_certificate}"
+        raise SettingsError(f"{files} are no key with its certificate ({error})") from error
+    return config
 
 
 class _WebServer(uvicorn.Server):

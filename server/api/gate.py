@@ -80,7 +80,7 @@ class Gate:
 class DocumentedToken(HTTPBearer):
     """Tells the OpenAPI document that a token is needed; it is the gate that asks for it."""
 
-    async def __call__(self, connection: HTTPConnection) -> None:  # type: ignore[override]
+    async def __call__(self, connection: HTTPConnection) -> None:
         """Nothing is left to do, for a route or a socket."""
 
 

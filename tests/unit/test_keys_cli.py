@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -146,3 +149,38 @@ def test_wrong_arguments_are_status_2(tmp_path: Path) -> None:
 def test_a_first_token_for_a_viewer_is_refused(tmp_path: Path) -> None:
     result = runner.invoke(app, ["tokens", "create", "eve", "--data", str(tmp_path)])
     assert isinstance(result.exception, Conflict)
+
+
+def certificate(folder: Path) -> list[str]:
+    """Options of `serve` with a key and its self-signed certificate."""
+    key, made = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run(
+        [
+            *command,
+            "-keyout",
+            str(key),
+            "-out",
+            str(made),
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return ["--ssl-keyfile", str(key), "--ssl-certfile", str(made)]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_https_with_a_certificate(tmp_path: Path) -> None:
+    options = certificate(tmp_path)
+    with server(tmp_path / "data", *options) as (_, address):
+        assert address.startswith("https://127.0.0.1:")
+        trust = ssl.create_default_context(cafile=options[-1])
+        answer = httpx.get(f"{address}/api/v1/health", verify=trust)
+        assert answer.json()["status"] == "ok"
+    command = [sys.executable, "-m", "server.cli", "serve", "--data", str(tmp_path / "data")]
+    command += ["--port", "0", "--gateway", f"ipc://{tmp_path}/gateway", *options[:3], options[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "no key with its certificate" in done.stderr

@@ -19,14 +19,15 @@ runner = CliRunner()
 
 
 @contextmanager
-def server(data):
+def server(data, *options):
     """Yields the process and its address."""
     arguments = ["serve", "--data", str(data), "--port", "0", "--gateway", f"ipc://{data}/gateway"]
+    arguments += options
     process = subprocess.Popen(
         [sys.executable, "-m", "server.cli", *arguments], stderr=subprocess.PIPE, text=True
     )
     try:
-        found = re.search(r"http://\S+?(?=,)", process.stderr.readline())
+        found = re.search(r"https?://\S+?(?=,)", process.stderr.readline())
         yield process, found[0]
     finally:
         process.kill()
