@@ -46,6 +46,7 @@ class Register(Generic[E]):
 
     def __init__(self, path: Path, entry: type[E]) -> None:
         self._path, self._entry = path, entry
+        self._name = os.fspath(path)  # looked at with every message
         self._read: tuple[Signature | None, Mapping[str, E]] = (None, {})
 
     def entries(self) -> Mapping[str, E]:
@@ -72,7 +73,7 @@ class Register(Generic[E]):
 
     def _signature(self) -> Signature | None:
         try:
-            found = os.stat(self._path)
+            found = os.stat(self._name)
         except FileNotFoundError:
             return None
         except OSError as error:
