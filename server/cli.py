@@ -1,4 +1,4 @@
-"""The command `dreamfleet`: serve, demo, train, agents, experiments, keys, tokens."""
+"""The command `dreamfleet`: serve, demo, train, agents, experiments, keys, tokens, audit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from robot_client.errors import DreamfleetError
 from server.app import serve_web
-from server.commands import keys, tokens
+from server.commands import audit, keys, tokens
 from server.commands.rest import DEFAULT_SERVER, AsJson, Server, ask, print_json
 from server.demo import Demo, run_demo
 from server.service import run_service
@@ -28,6 +28,7 @@ experiments = typer.Typer(no_args_is_help=True, help="Create, look at, and steer
 app.add_typer(experiments, name="experiments")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="tokens")
+app.command("audit")(audit.audit)
 
 Data = Annotated[Path, typer.Option(help="Directory that holds everything.")]
 

@@ -23,6 +23,7 @@ from server.access import (
     server_pair,
 )
 from server.access.guard import ATTEMPTS, WINDOW_S
+from server.access.register import Entry, Register
 from server.errors import (
     AccessError,
     Conflict,
@@ -80,6 +81,23 @@ def test_two_that_are_open_see_what_the_other_changes_at_once(tmp_path: Path) ->
         assert two.name_of(key) == f"r{number}"
         two.revoke(f"r{number}", "bob")
         assert one.name_of(key) is None
+
+
+class Flag(Entry):
+    value: int
+
+
+def test_a_change_is_seen_though_the_file_systems_clock_stands_still(tmp_path, monkeypatch) -> None:
+    def write(path: Path, data: bytes, mode: int) -> None:
+        path.write_bytes(data)  # the same inode, the same size, the same time
+        os.utime(path, ns=(10**9, 10**9))
+
+    monkeypatch.setattr("server.access.register.write_durably", write)
+    one, two = (Register(tmp_path / "keys" / "flags.json", Flag) for _ in range(2))
+    for value in range(5):
+        with one.changing() as entries:
+            entries["flag"] = Flag(value=value)
+        assert two.entries()["flag"].value == value
 
 
 def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:

@@ -117,6 +117,12 @@ def test_through_rest_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("DREAMFLEET_TOKEN", token)
         life_of_a_key(where)
         life_of_a_token(where)
+        lines = asked("audit", *where)
+        assert {line["who"] for line in lines} == {"loopback", "ann"}
+        assert [x["id"] for x in asked("audit", f"--before={lines[0]['id']}", *where)] == [
+            line["id"] for line in lines[1:]
+        ]
+        assert "refused" in told("audit", "--limit", "100", *where)
         viewer = asked("tokens", "create", "vic", *where)["token"]
         monkeypatch.setenv("DREAMFLEET_TOKEN", viewer)
         assert asked("experiments", "list", *where) == []
