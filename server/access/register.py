@@ -112,10 +112,6 @@ class Uses:
             self._saved = now
             self._save()
 
-    def of(self, entry: str) -> float | None:
-        """Seconds since 1970-01-01 UTC; None when it was never used."""
-        return self._times.get(entry)
-
     def read(self) -> dict[str, float]:
         """What the file says: for a process that is not the writer."""
         try:

@@ -118,7 +118,7 @@ class _Visit:
         self._error = error
         if self.connection.scope["type"] == "websocket":
             return _close
-        if isinstance(error, Unauthorized) and _is_page(self.connection):
+        if isinstance(error, Unauthorized | TooManyAttempts) and _is_page(self.connection):
             return RedirectResponse(LOGIN_PAGE, 303)
         return problem_of(error)
 
@@ -134,14 +134,14 @@ class _Visit:
         scope = self.connection.scope
         route = scope.get("route")
         operation = getattr(route, "unique_id", None) or _printable(scope["path"])
-        refused = 400 <= self._status < 500
+        refused = self._error is not None or 400 <= self._status < 500
         return Audit(
             time=now,
             who=self.caller.name if self.caller else "unknown",
             method=scope.get("method", "WEBSOCKET"),
             operation=operation,
             parameters={k: _printable(str(v)) for k, v in scope.get("path_params", {}).items()},
-            outcome="refused" if refused else "failed" if self._status >= 500 else "done",
+            outcome="failed" if self._status >= 500 else "refused" if refused else "done",
             status=self._status,
             address=address_of(self.connection),
         )

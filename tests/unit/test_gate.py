@@ -134,7 +134,11 @@ def test_the_page_sends_to_the_login_which_sets_a_cookie_that_scripts_cannot_rea
         Tokens(tmp_path).revoke("viewer", "test")
         assert (await http.get("/robots")).status_code == 401
         assert (await http.post("/logout")).status_code == 401
+        for _ in range(ATTEMPTS):  # a page that is left open with an old cookie
+            sent = await http.get("http://test/", headers=page)
+            assert (sent.status_code, sent.headers["location"]) == (303, "/login.html")
         http.cookies.clear()
+        assert {x["outcome"] for x in await closed.audit() if x["method"] == "GET"} == {"refused"}
         assert (await http.get("/robots")).status_code == 401
 
     when_closed(tmp_path, act)
