@@ -1,4 +1,4 @@
-"""`dreamfleet-robot`: run a robot, check one, or look into a spool."""
+"""`dreamfleet-robot`: run a robot, check one, enrol one, or look into a spool."""
 
 from __future__ import annotations
 
@@ -52,12 +52,13 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dreamfleet-robot", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="run|check|spool")
+    commands = parser.add_subparsers(required=True, metavar="run|check|enrol|spool")
     _add_run(commands.add_parser("run", help="act with a robot, and stream what it sees"))
     check = commands.add_parser("check", help="exercise a robot against the contract; it moves")
     _add_robot(check)
     check.add_argument("--unseeded", action="store_true", help="resets need not be repeatable")
     check.set_defaults(command=_check)
+    _add_enrol(commands.add_parser("enrol", help="make this robot's key, for a server elsewhere"))
     spool = commands.add_parser("spool", help="say what waits on this robot's disk")
     spool.add_argument("directory", type=Path, nargs="?", help=f"all of {_HOME}/*/spool if none")
     spool.set_defaults(command=_spool)
@@ -86,8 +87,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--spool", type=Path, help=f"folder for unsent rows ({_HOME}/NAME/spool)")
     add("--cache", type=Path, help=f"folder for policies ({_HOME}/NAME/cache)")
     add("--speed", type=_speed, default=1.0, help="of a simulation: times real time, or max")
-    add("--server-key", type=Path, help="the server's public key (.pub)")
-    add("--key", type=Path, help="this robot's key (.key)")
+    add("--server-key", type=Path, help=f"the server's public key ({_HOME}/NAME/server.pub)")
+    add("--key", type=Path, help=f"this robot's key ({_HOME}/NAME/robot.key)")
     add("--episodes", type=int, help="end after so many episodes")
     add("--steps", type=int, help="end after so many control steps")
     add("--seed", type=int, help="of resets and of the policy's noise")
@@ -97,6 +98,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print an object per episode, and one at the end")
     add("--with-parent", action="store_true", help="stop when the starting process dies (Linux)")
     parser.set_defaults(command=_run)
+
+
+def _add_enrol(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--name", default=socket.gethostname(), help="name of this robot (%(default)s)")
+    add("--server-key", metavar="KEY", help="the server's public key, or a file that holds it")
+    add("--replace", action="store_true", help="make a new key, in place of the one it has")
+    add("--json", action="store_true", help="print an object")
+    parser.set_defaults(command=_enrol)
 
 
 def _robot(args: argparse.Namespace) -> Robot:
@@ -192,14 +202,21 @@ def _hello(name: str, robot: Robot, spool: Spool) -> Hello:
 
 
 def _keys(args: argparse.Namespace) -> CurveKeys | None:
+    """Those that are named or, when none is, those that `enrol` has left."""
     from robot_client import keys
+    from robot_client.enrol import ROBOT_KEY, SERVER_KEY
     from robot_client.link import CurveKeys
 
-    if args.key is None and args.server_key is None:
-        return None
-    if args.key is None or args.server_key is None:
+    folder = (_HOME / args.name).expanduser()
+    own, server = args.key, args.server_key
+    if own is None and server is None:
+        own, server = folder / ROBOT_KEY, folder / SERVER_KEY
+        if not (own.exists() and server.exists()):
+            return None
+    if own is None or server is None:
         raise DreamfleetError("--key and --server-key go together")
-    return CurveKeys(keys.read(args.key), keys.read_public(args.server_key))
+    newest, *former = keys.read_publics(server)
+    return CurveKeys(keys.read(own), newest, tuple(former))
 
 
 def _clock(speed: float) -> Clock:
@@ -244,6 +261,21 @@ def _check(args: argparse.Namespace) -> None:
 
     check_robot(_robot(args), seeded=not args.unseeded)
     print(f"{args.robot}: keeps the contract")
+
+
+def _enrol(args: argparse.Namespace) -> None:
+    from robot_client.enrol import enrol
+
+    folder = (_HOME / args.name).expanduser()
+    made = enrol(folder, args.name, args.server_key, args.replace)
+    if args.json:
+        print(json.dumps(asdict(made)))
+        return
+    print(f"{made.robot}'s public key is {made.key}\nOn the server, run:\n  {made.command}")
+    if made.server is None:
+        print("and then, on this robot, what that prints.")
+    else:
+        print(f"It trusts the server whose public key is {made.server}")
 
 
 def _spool(args: argparse.Namespace) -> None:

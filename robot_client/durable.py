@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file at once and for good: write another beside it, sync, rename, sync the name."""
+def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Replace a file at once and for good: write another beside it, sync, rename, sync the name.
+
+    `mode` is what a new file is created with, less the umask.
+    """
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
+    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -7,14 +7,15 @@ as 40 characters of Z85 text, to be given to the other side).
 from __future__ import annotations
 
 import json
-import os
 import stat
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
 from zmq.utils import z85
 
+from robot_client.durable import write_durably
 from robot_client.errors import LinkError
 
 
@@ -32,19 +33,23 @@ def generate() -> KeyPair:
     return KeyPair(public.decode(), secret.decode())
 
 
-def write(folder: Path, name: str, pair: KeyPair) -> Path:
+def write(folder: Path, name: str, pair: KeyPair, replace: bool = False) -> Path:
     """Write `<name>.key` and `<name>.pub`. Returns the path of the former.
 
+    Args:
+        replace: a key that is there already may be overwritten.
+
     Raises:
-        LinkError: the key is there already (a key is never overwritten), or cannot be written.
+        LinkError: the key is there already, or cannot be written.
     """
     path = folder / f"{name}.key"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"public": pair.public, "secret": pair.secret}, file)
-        path.with_suffix(".pub").write_text(pair.public + "\n")
+        if path.exists() and not replace:
+            raise FileExistsError("the key exists already")
+        text = json.dumps({"public": pair.public, "secret": pair.secret})
+        write_durably(path, text.encode(), mode=0o600)
+        write_durably(path.with_suffix(".pub"), f"{pair.public}\n".encode())
     except OSError as error:
         raise LinkError(f"{path}: {error}") from error
     return path
@@ -66,14 +71,28 @@ def read(path: Path) -> KeyPair:
 
 
 def read_public(path: Path) -> str:
-    """Read a `.pub` file. Raises LinkError when it is not there or is not a key."""
+    """The key in the first line of a `.pub` file. Raises LinkError when there is none."""
+    return read_publics(path)[0]
+
+
+def read_publics(path: Path) -> tuple[str, ...]:
+    """The keys in a `.pub` file, one a line. Raises LinkError when there is none, or no key."""
     try:
-        return _checked(path.read_text().strip())
+        lines = path.read_text().split()
+        return tuple(_checked(line) for line in lines or [""])
     except (OSError, ValueError) as error:
         raise LinkError(f"{path}: not a public key ({error})") from error
 
 
+def is_public(key: str) -> bool:
+    """Whether the text can be a public key: 40 characters of Z85."""
+    try:
+        return len(key) == 40 and key.isascii() and len(z85.decode(key)) == 32
+    except (ValueError, KeyError, struct.error):  # another alphabet, or a number too large
+        return False
+
+
 def _checked(key: str) -> str:
-    if not isinstance(key, str) or len(key) != 40 or len(z85.decode(key)) != 32:
+    if not isinstance(key, str) or not is_public(key):
         raise ValueError("expected 40 characters of Z85")
     return key

@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -54,15 +55,20 @@ _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
 _REFUSED_PAUSE: Final = 30.0  # before a Hello that was refused is said again as it is
 _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0
+_REDIAL_S: Final = 3.0  # without a word, before a connection with keys is tried anew
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
 
 
 @dataclass(frozen=True)
 class CurveKeys:
-    """The robot's own key pair and the public key that the server must have."""
+    """The robot's own key pair and the public key that the server must have.
+
+    `former` are keys that it may still have: they are tried in turn until it changes.
+    """
 
     own: KeyPair
     server: str
+    former: tuple[str, ...] = ()
 
 
 class Link:
@@ -99,6 +105,7 @@ class Link:
     ) -> None:
         check_address(address, keys)
         self._address, self._keys = address, keys
+        self._server_keys = cycle((keys.server, *keys.former) if keys else ())
         self._hello, self._spool = hello, spool
         self._heartbeat, self._on_command, self._clock = heartbeat, on_command, clock
         self._uplink, self._fetch = Uplink(spool), Fetch(inbox)
@@ -106,7 +113,7 @@ class Link:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._welcome: Welcome | None = None
-        self._heard = self._pulse = float("-inf")
+        self._heard = self._pulse = self._dialled = float("-inf")
         self._next_heartbeat = self._next_hello = float("-inf")
         self._hello_pause = _HELLO_MIN
         self._uploading = True
@@ -161,7 +168,7 @@ class Link:
         without a link, no emergency stop reaches the robot."""
         with self._connect(context) as self._socket:
             try:
-                while not self._stopping.is_set():
+                while not self._stopping.is_set() and not self._is_unheard():
                     self._step()
                 self._flush_outbox()
             except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
@@ -183,9 +190,17 @@ class Link:
         if self._keys is not None:
             socket.curve_publickey = self._keys.own.public.encode()
             socket.curve_secretkey = self._keys.own.secret.encode()
-            socket.curve_serverkey = self._keys.server.encode()
+            socket.curve_serverkey = next(self._server_keys).encode()
         socket.connect(self._address)
+        self._dialled = self._clock.monotonic()
         return socket
+
+    def _is_unheard(self) -> bool:
+        """Whether the server does not answer to our keys, so that new ones must be tried, or these
+        again: after a refusal, ZeroMQ does not do so by itself."""
+        if self._keys is None or self._welcome is not None:
+            return False
+        return self._clock.monotonic() - max(self._heard, self._dialled) > _REDIAL_S
 
     def _step(self) -> None:
         self._socket.poll(_POLL_MS)
@@ -329,7 +344,7 @@ class Link:
                 self._lose("the server does not know us")
         elif rejected.kind == "Hello" and rejected.field == "first_seq":
             self._guarded(self._begin_epoch)
-        elif rejected.kind == "Hello" and rejected.fatal:
+        elif rejected.fatal and (rejected.kind == "Hello" or rejected.field == "key"):
             self._refused(why)
         elif rejected.kind == "Upload" and rejected.fatal:
             self._stop_uploads(why)
@@ -402,8 +417,8 @@ def check_address(address: str, keys: CurveKeys | None) -> None:
     if keys is None and not _loopback(parts.hostname):
         raise LinkError(
             f"{address} is not on this machine, and without keys nobody would know who listens: "
-            "make a pair on the robot with `dreamfleet keys`, enrol its public half on the "
-            "server, and give the robot the server's public key"
+            "run `dreamfleet-robot enrol` on the robot, then the `dreamfleet keys enrol` that it "
+            "prints on the server, then what that prints on the robot"
         )
 
 

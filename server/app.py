@@ -13,24 +13,40 @@ import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from server.api import agents, datasets, experiments, health, metrics, robots
+from server.access import Guard, RobotKeys, Tokens
+from server.api import (
+    agents,
+    audit,
+    datasets,
+    experiments,
+    health,
+    keys,
+    login,
+    metrics,
+    robots,
+    tokens,
+)
 from server.api.errors import install_error_handlers
-from server.api.origin import refuse_other_pages
+from server.api.gate import DocumentedToken, Gate
 from server.datasets.desk import Desk
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
+ROUTERS = (health, agents, experiments, robots, metrics, datasets, keys, tokens, audit, login)
 
 
 def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
-    app = FastAPI(title="Dreamfleet", dependencies=[Depends(refuse_other_pages)])
+    app = FastAPI(title="Dreamfleet", dependencies=[Depends(DocumentedToken())])
     app.state.service = service
     app.state.desk = Desk(service.settings, service.storage)
+    app.state.guard = Guard(service.settings, Tokens(service.settings.data))
+    app.state.robot_keys = RobotKeys(service.settings.data)
+    app.add_middleware(Gate, guard=app.state.guard, writer=service.writer)
     install_error_handlers(app)
-    for module in (health, agents, experiments, robots, metrics, datasets):
+    for module in ROUTERS:
         app.include_router(module.router, prefix="/api/v1")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     return app
@@ -40,13 +56,11 @@ def build_app(service: Service) -> FastAPI:
 async def serve_web(service: Service) -> AsyncIterator[str]:
     """Serve the application while the block runs; yields its address. Port 0 finds a free one.
 
-    Raises SettingsError when the port is taken.
+    Raises SettingsError when the port is taken, or the certificate is none.
     """
+    config = _configure(service)
     listener = _listen(service.settings)
     address = replace(service.settings, port=listener.getsockname()[1]).address
-    config = uvicorn.Config(
-        build_app(service), log_level="warning", lifespan="off", timeout_graceful_shutdown=2
-    )
     server = _WebServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -54,6 +68,24 @@ async def serve_web(service: Service) -> AsyncIterator[str]:
     finally:
         server.should_exit = True
         await task
+
+
+def _configure(service: Service) -> uvicorn.Config:
+    settings = service.settings
+    config = uvicorn.Config(
+        build_app(service),
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        ssl_keyfile=settings.tls_key,
+        ssl_certfile=settings.tls_certificate,
+    )
+    try:
+        config.load()
+    except OSError as error:  # of OpenSSL too
+        files = f"{settings.tls_key} and {settings.tls_certificate}"
+        raise SettingsError(f"{files} are no key with its certificate ({error})") from error
+    return config
 
 
 class _WebServer(uvicorn.Server):

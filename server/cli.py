@@ -1,4 +1,4 @@
-"""The command `dreamfleet`: serve, demo, train, agents, experiments, data."""
+"""The command `dreamfleet`: serve, demo, train, agents, experiments, data, keys, tokens, audit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robot_client.errors import DreamfleetError
 from server.app import serve_web
+from server.commands import audit, keys, tokens
 from server.commands import data as data_commands
+from server.commands.rest import DEFAULT_SERVER, AsJson, Server, ask, print_json
 from server.demo import Demo, run_demo
-from server.errors import ServerError
 from server.service import run_service
 from server.settings import DEFAULT_DATA, DEFAULT_GATEWAY, Settings
 from server.shutdown import stop_signal
@@ -27,12 +28,10 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 experiments = typer.Typer(no_args_is_help=True, help="Create, look at, and steer experiments.")
 app.add_typer(experiments, name="experiments")
 app.add_typer(data_commands.app, name="data")
+app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="tokens")
+app.command("audit")(audit.audit)
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
-_PATIENCE_S = 120.0  # stopping waits for a checkpoint
-
-Server = Annotated[str, typer.Option(envvar="DREAMFLEET_SERVER", help="Address of the server.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Data = Annotated[Path, typer.Option(help="Directory that holds everything.")]
 
 
@@ -51,9 +50,18 @@ def serve(
     learner_silence: Annotated[
         float, typer.Option(min=1, help="Seconds without a word until a learner is replaced.")
     ] = Settings.learner_silence_s,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, to speak HTTPS.")] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate for it.")] = None,
 ) -> None:
-    """Run the server until Ctrl-C; what is running then goes on at the next start."""
-    asyncio.run(_serve(Settings(data, host, port, gateway, database, learner_silence)))
+    """Run the server until Ctrl-C; what is running then goes on at the next start.
+
+    Other machines are let in once robots have keys (dreamfleet keys) and people tokens (dreamfleet
+    tokens). Tokens need HTTPS: give a certificate, or stand behind a proxy that has one, or a VPN.
+    """
+    if (ssl_keyfile is None) != (ssl_certfile is None):
+        raise typer.BadParameter("--ssl-keyfile and --ssl-certfile go together")
+    where = (data, host, port, gateway, database, learner_silence, ssl_keyfile, ssl_certfile)
+    asyncio.run(_serve(Settings(*where)))
 
 
 @app.command()
@@ -85,9 +93,9 @@ def train(context: typer.Context) -> None:
 @app.command()
 def agents(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """List the algorithms of a running server and their settings."""
-    found = _ask(server, "GET", "/agents")
+    found = ask(server, "GET", "/agents")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     table = Table("agent", "what it is", "settings")
     for agent in found:
@@ -100,8 +108,8 @@ def agents(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
 @experiments.command("list")
 def list_experiments(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """List every experiment, oldest first."""
-    found = _ask(server, "GET", "/experiments")
-    _print_json(found) if as_json else _print_experiments(found)
+    found = ask(server, "GET", "/experiments")
+    print_json(found) if as_json else _print_experiments(found)
 
 
 @experiments.command()
@@ -130,24 +138,24 @@ def create(
     new |= {"demonstrations": demonstrations} if demonstrations else {}
     limits = {"preset": preset, "train_ratio": train_ratio, "min_rows": min_rows}
     new |= {key: value for key, value in limits.items() if value is not None}
-    made = _ask(server, "POST", "/experiments", new)
+    made = ask(server, "POST", "/experiments", new)
     if start:
-        made = _ask(server, "POST", f"/experiments/{made['id']}/start")
-    _print_json(made) if as_json else _print_experiments([made])
+        made = ask(server, "POST", f"/experiments/{made['id']}/start")
+    print_json(made) if as_json else _print_experiments([made])
 
 
 @experiments.command()
 def get(experiment: str, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """Show one experiment."""
-    found = _ask(server, "GET", f"/experiments/{experiment}")
-    _print_json(found) if as_json else _print_experiments([found])
+    found = ask(server, "GET", f"/experiments/{experiment}")
+    print_json(found) if as_json else _print_experiments([found])
 
 
 def _verb(verb: str, doc: str) -> None:
     @experiments.command(verb, help=doc)
     def change(experiment: str, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
-        changed = _ask(server, "POST", f"/experiments/{experiment}/{verb}")
-        _print_json(changed) if as_json else _print_experiments([changed])
+        changed = ask(server, "POST", f"/experiments/{experiment}/{verb}")
+        print_json(changed) if as_json else _print_experiments([changed])
 
 
 _verb("start", "Let robots join and learning begin, or go on where it stopped.")
@@ -165,30 +173,6 @@ async def _serve(settings: Settings) -> None:
         console.print("closing: learners write their checkpoints")
 
 
-def _ask(server: str, method: str, path: str, body: Any = None) -> Any:
-    """Call the API. Raises ServerError with what the server, or its absence, says."""
-    try:
-        answer = httpx.request(method, f"{server}/api/v1{path}", json=body, timeout=_PATIENCE_S)
-    except httpx.TransportError as error:
-        raise ServerError(
-            f"no server at {server} ({error}); start one: dreamfleet serve"
-        ) from error
-    if answer.is_error:
-        raise ServerError(_detail(answer))
-    return answer.json()
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.url} answered {answer.status_code}: {answer.text[:200]}"
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1))
-
-
 def _print_experiments(found: list[dict[str, Any]]) -> None:
     table = Table("id", "name", "agent", "state", "learner", "rows", "updates", "policy")
     for e in found:
@@ -204,7 +188,7 @@ def main() -> None:
     try:
         app()
     except DreamfleetError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from error
 
 

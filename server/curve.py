@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import zmq
 import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
+
+from robot_client.errors import DreamfleetError
+
+log = logging.getLogger(__name__)
 
 ZAP_DOMAIN = b"dreamfleet"
 
@@ -20,12 +25,15 @@ class Curve:
     """The server's key pair (Z85) and the list of those who may come in.
 
     Args:
-        robot_of: name on file for a robot's public key, None when it is unknown or revoked.
+        robot_of: name on file for a robot's public key, None when it is unknown or revoked. Raises
+            DreamfleetError when the file cannot be read.
+        used: is told of each message that comes with a key.
     """
 
     public: bytes
-    secret: bytes
+    secret: bytes = field(repr=False)
     robot_of: Callable[[str], str | None]
+    used: Callable[[str], None] = lambda key: None
 
 
 def lock(context: zmq.Context[Any], socket: zmq.Socket[Any], curve: Curve) -> AsyncioAuthenticator:
@@ -64,4 +72,8 @@ class _Allowlist:
         self._robot_of = robot_of
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return self._robot_of(key.decode()) is not None
+        try:
+            return self._robot_of(key.decode()) is not None
+        except DreamfleetError as error:
+            log.error("nobody comes in: %s", error)
+            return False

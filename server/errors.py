@@ -8,6 +8,8 @@ DreamfleetError
     ├── Invalid         a value that is not what was asked for (field, expected, got)
     ├── Unauthorized    no token or key, or one that is unknown or revoked
     ├── Forbidden       a known caller whose role does not allow this
+    ├── TooManyAttempts wrong tokens from one address, one after the other
+    ├── AccessError     the files that say who may come in cannot be read or written
     ├── ReplayError     the replay store is damaged, or cannot be opened or read as it is asked to
     └── LearnerError    a learner cannot be started, or has failed
 """
@@ -41,6 +43,14 @@ class Unauthorized(ServerError):
 
 class Forbidden(ServerError):
     """A known caller whose role does not allow this."""
+
+
+class TooManyAttempts(ServerError):
+    """Wrong tokens from one address, one after the other."""
+
+
+class AccessError(ServerError):
+    """The files that say who may come in cannot be read or written: nobody comes in."""
 
 
 class ReplayError(ServerError):

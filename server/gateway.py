@@ -5,8 +5,9 @@ sent only after its rows are on the disk. A message that is wrong costs its send
 one count, and nobody else anything. While the disk cannot follow, nothing more is read, and the
 robots keep their rows.
 
-Loopback needs no keys. Anywhere else robots are known by their CURVE key, message by message: the
-name inside a Hello does not count, and a revoked key is refused at once.
+Loopback needs no keys. With keys, robots are known by them, message by message: the name inside a
+Hello does not count, and a key that is revoked is refused at its next message and gets no more
+policies. Commands still go out to it: an operator may have to stop a robot that is not trusted.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class Gateway:
         if curve is None and not is_loopback(endpoint):
             raise SettingsError(
                 f"{endpoint} can be reached from other machines: give the gateway keys "
-                "(`dreamfleet keys`), or listen on tcp://127.0.0.1"
+                "(`dreamfleet keys init`), or listen on tcp://127.0.0.1"
             )
         self.address = endpoint  # where it really listens, once started
         self.refused = 0  # messages so far
@@ -185,7 +186,8 @@ class Gateway:
         """Offer a policy to the robots of an experiment, now and when they connect."""
         self._offers[experiment] = encode(PolicyOffer(manifest), self._limits)
         for session in self._sessions.of_experiment(experiment):
-            self._send_frames(session.peer, self._offers[experiment])
+            if self._curve is None or self._curve.robot_of(session.key or "") == session.robot:
+                self._send_frames(session.peer, self._offers[experiment])
 
     def command(self, robot: str, verb: Verb) -> int:
         """Send a command; it is repeated when the robot reconnects without having answered.
@@ -234,7 +236,9 @@ class Gateway:
     def _set_options(self) -> None:
         options = {
             zmq.ROUTER_MANDATORY: 1,
-            zmq.ROUTER_HANDOVER: 1,  # a robot that reconnects is not kept out by its own ghost
+            # A robot that reconnects is not kept out by its own ghost. With keys that would let
+            # one robot take another's connection; ours choose no routing id, and need it not.
+            zmq.ROUTER_HANDOVER: 0 if self._curve else 1,
             zmq.MAXMSGSIZE: self._limits.frame_bytes,
             zmq.LINGER: 0,
             zmq.RCVHWM: 256,
@@ -290,7 +294,7 @@ class Gateway:
         try:
             message = decode([frame.buffer for frame in frames[1:]], self._limits)
             kind = type(message).__name__
-            self._handle(peer, message, self._name_of(frames[-1]))
+            self._handle(peer, message, self._key_of(frames[-1]))
         except MessageError as error:
             self._refuse(peer, kind, error)
         except FieldError as error:
@@ -301,18 +305,24 @@ class Gateway:
             log.exception("a %s could not be handled", kind)
             self._refuse(peer, kind, FieldError("server", "no fault", type(error).__name__))
 
-    def _name_of(self, frame: zmq.Frame) -> str | None:
-        """The robot that the key of this message belongs to; None without CURVE."""
-        if self._curve is None:
+    def _key_of(self, frame: zmq.Frame) -> str | None:
+        """The public key that the connection of this message has proven; None without CURVE."""
+        return None if self._curve is None else str(frame.get("User-Id"))
+
+    def _name_of(self, key: str | None) -> str | None:
+        """The robot that a key belongs to; None without CURVE. Raises SchemaError."""
+        if self._curve is None or key is None:
             return None
-        name = self._curve.robot_of(str(frame.get("User-Id")))
+        name = self._curve.robot_of(key)
         if name is None:
             raise SchemaError("key", "a key that is enrolled and not revoked", "another")
+        self._curve.used(key)
         return name
 
-    def _handle(self, peer: bytes, message: Message, name: str | None) -> None:
+    def _handle(self, peer: bytes, message: Message, key: str | None) -> None:
+        name = self._name_of(key)
         if isinstance(message, Hello):
-            self._hello(peer, replace(message, robot=name) if name else message)
+            self._hello(peer, replace(message, robot=name) if name else message, key)
             return
         session = self._sessions.of_peer(peer)
         if session is None or (name is not None and session.robot != name):
@@ -323,7 +333,7 @@ class Gateway:
         session.seen = self._clock.monotonic()
         handler(session, message)
 
-    def _hello(self, peer: bytes, hello: Hello) -> None:
+    def _hello(self, peer: bytes, hello: Hello, key: str | None) -> None:
         fields = declared_fields(hello)
         now = self._clock.monotonic()
         if self._sessions.is_stale(hello.robot, hello.epoch, now):
@@ -332,8 +342,9 @@ class Gateway:
         next_seq = self.store(experiment).next_seq(hello.robot, hello.epoch)
         if hello.first_seq > next_seq:  # its older rows went to another experiment, or are lost
             raise SchemaError("first_seq", f"0 to {next_seq}, or a new epoch", hello.first_seq)
+        camera = camera_of(fields)
         self._sessions.open(
-            Session(hello.robot, peer, hello.epoch, experiment, fields, camera_of(fields), now)
+            Session(hello.robot, peer, hello.epoch, experiment, fields, camera, now, key)
         )
         self._send(peer, Welcome(hello.robot, experiment, next_seq, HEARTBEAT_S))
         if experiment in self._offers:

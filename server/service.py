@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_client.clock import SystemClock
+from server.access import curve_of, refuse_open_doors
 from server.agent_catalog import AgentCatalog
 from server.errors import SettingsError
 from server.experiments import Experiments
@@ -36,9 +37,9 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
     """Open everything in order; close robots' door first, then learners, then the database.
 
     Raises SettingsError when the settings would let strangers in, an address is taken, or another
-    server works on the same data.
+    server works on the same data; AccessError or LinkError when keys or tokens cannot be read.
     """
-    settings.refuse_open_doors()
+    refuse_open_doors(settings)
     settings.data.mkdir(parents=True, exist_ok=True)
     with _alone(settings.data):
         async with _open(settings) as service:
@@ -97,4 +98,5 @@ def _gateway(settings: Settings, directory: Directory) -> Gateway:
         replay_dir=lambda experiment: settings.experiment_dir(experiment) / "replay",
         blob_path=lambda experiment, digest: settings.experiment_dir(experiment) / "blobs" / digest,
         clock=SystemClock(),
+        curve=curve_of(settings.data),
     )

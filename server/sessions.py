@@ -30,6 +30,7 @@ class Session:
         fields: type of every column, as its hello declared the spaces.
         camera: the column that holds its picture, empty without one.
         seen: monotonic time of its last message.
+        key: the public key that it came with; None without CURVE.
         rows: rows made durable during this session.
         rejected: refused messages by offending field.
         image: the last picture (H, W, C).
@@ -42,6 +43,7 @@ class Session:
     fields: Mapping[str, Field]
     camera: str
     seen: float
+    key: str | None = None
     rows: int = 0
     heartbeat: Heartbeat | None = None
     rejected: Counter[str] = field(default_factory=Counter)

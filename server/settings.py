@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from server.errors import SettingsError
+from server.curve import is_loopback
 
 DEFAULT_DATA = Path("dreamfleet-data")
 DEFAULT_GATEWAY = "tcp://127.0.0.1:5555"
@@ -25,6 +23,8 @@ class Settings:
         database: SQLAlchemy URL; None is SQLite in `data`.
         learner_silence_s: a learner that says nothing for so long is replaced; longer than its
             slowest update.
+        tls_key, tls_certificate: PEM files for HTTPS. Tokens travel in the clear without: on an
+            address that others can reach, have these, or a proxy that ends TLS, or a VPN.
     """
 
     data: Path = DEFAULT_DATA
@@ -33,6 +33,8 @@ class Settings:
     gateway: str = DEFAULT_GATEWAY
     database: str | None = None
     learner_silence_s: float = 60.0
+    tls_key: Path | None = None
+    tls_certificate: Path | None = None
 
     @property
     def database_url(self) -> str:
@@ -42,34 +44,23 @@ class Settings:
     @property
     def address(self) -> str:
         """Where a browser finds the page."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        scheme = "https" if self.tls_certificate else "http"
+        return f"{scheme}://{self._netloc}:{self.port}"
 
     def experiment_dir(self, experiment: str) -> Path:
         """The directory that an experiment's learner works in."""
         return self.data / "experiments" / experiment
 
-    def refuse_open_doors(self) -> None:
-        """Raise SettingsError when an address can be reached from another machine."""
-        for option, host in (("--host", self.host), ("--gateway", _host_of(self.gateway))):
-            if not _is_loopback(host):
-                raise SettingsError(
-                    f"{option} {host}: refusing to listen where other machines can reach it, "
-                    "because this server checks no keys yet. Listen on 127.0.0.1, and let robots "
-                    "and browsers in through an SSH tunnel (ssh -L) to this machine."
-                )
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches the REST API and the page."""
+        return is_loopback(f"//{self._netloc}")
 
+    @property
+    def gateway_is_loopback(self) -> bool:
+        """Whether only this machine reaches the gateway."""
+        return is_loopback(self.gateway)
 
-def _host_of(endpoint: str) -> str:
-    if endpoint.startswith(("ipc://", "inproc://")):
-        return "localhost"
-    return urlsplit(endpoint).hostname or endpoint
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    @property
+    def _netloc(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host

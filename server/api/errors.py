@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from robot_client.errors import DreamfleetError, FieldError
-from server.errors import Conflict, Forbidden, NotFound, Unauthorized
+from server.errors import Conflict, Forbidden, NotFound, TooManyAttempts, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,9 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
     FieldError: (422, "invalid value"),
     Unauthorized: (401, "unauthorized"),
     Forbidden: (403, "forbidden"),
+    TooManyAttempts: (429, "too many attempts"),
 }
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -34,16 +36,22 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail} | more
-    return JSONResponse(body, status, media_type="application/problem+json")
+    headers = _HEADERS.get(status)
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-async def _ours(_request: Request, error: Exception) -> JSONResponse:
+def problem_of(error: Exception) -> JSONResponse:
+    """The answer to an error of ours."""
     known = (_STATUS[kind] for kind in _STATUS if isinstance(error, kind))
     status, title = next(known, (500, "server error"))
     more = {}
     if isinstance(error, FieldError):
         more = {"field": error.field, "expected": error.expected, "got": error.got}
     return _problem(status, title, str(error), **more)
+
+
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    return problem_of(error)
 
 
 async def _bad_request(_request: Request, error: Exception) -> JSONResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from robot_client.clock import SystemClock
 from robot_client.durable import sync_directory
+from server.commands.rest import DEFAULT_SERVER, AsJson, Server, print_json
 from server.datasets.archive import Parts, pack, unpack
 from server.datasets.export import make_durable
 from server.datasets.lerobot import Images
@@ -32,9 +32,6 @@ _POLL_S = 0.2
 _MARKS = (FILE, "meta/info.json", "data/metadata.json", "metadata.json")
 
 Json = dict[str, Any]
-Server = Annotated[str, typer.Option(envvar="DREAMFLEET_SERVER", help="Address of the server.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-DEFAULT_SERVER = "http://127.0.0.1:8000"
 
 
 @app.command()
@@ -59,7 +56,7 @@ def export(
         _raise(api.delete(f"/exports/{job['id']}"))
     made = job["result"]
     if as_json:
-        _print_json(made | {"out": str(out)})
+        print_json(made | {"out": str(out)})
         return
     Console().print(f"{made['episodes']} episodes, {made['rows']} rows in {out}", markup=False)
     for text in made["left_out"]:
@@ -93,7 +90,7 @@ def list_(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """List every dataset."""
     with _api(server) as api:
         found = _json(api.get("/datasets"))
-    _print_json(found) if as_json else _show(found, as_json)
+    print_json(found) if as_json else _show(found, as_json)
 
 
 @app.command()
@@ -102,7 +99,7 @@ def verify(name: str, server: Server = DEFAULT_SERVER, as_json: AsJson = False) 
     with _api(server) as api:
         found = _wait(api, _json(api.post(f"/datasets/{_segment(name)}/verify")))["result"]
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         Console().print(f"{found['rows']} rows, {len(found['problems'])} problems")
         for problem in found["problems"]:
@@ -187,13 +184,9 @@ def _segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1))
-
-
 def _show(found: list[Json], as_json: bool) -> None:
     if as_json:
-        _print_json(found[0])
+        print_json(found[0])
         return
     table = Table("name", "format", "episodes", "rows", "robots", "tasks")
     for one in found:

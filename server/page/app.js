@@ -1,6 +1,7 @@
 // Polls the REST API once a second and draws what it says. Text goes in as text, never as HTML.
 
 const API = "/api/v1";
+const LOGIN = "/login.html";
 const MEAN_OF = 10;
 const byId = (id) => document.getElementById(id);
 
@@ -10,6 +11,7 @@ let episodesOf = null;
 
 async function get(path) {
   const answer = await fetch(API + path);
+  if (answer.status === 401) location.assign(LOGIN);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }
@@ -245,8 +247,19 @@ async function poll() {
   setTimeout(poll, 1000);
 }
 
+async function showCaller() {
+  const caller = await get("/whoami");
+  byId("logout").hidden = caller.name === "loopback";
+  byId("logout").title = `signed in as ${caller.name} (${caller.role})`;
+}
+
+byId("logout").addEventListener("click", async () => {
+  await fetch(`${API}/logout`, { method: "POST" });
+  location.assign(LOGIN);
+});
 byId("choice").addEventListener("change", (event) => {
   chosen = event.target.value;
   reportAt = 0;
 });
+showCaller();
 poll();

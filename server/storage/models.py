@@ -127,3 +127,28 @@ class Event(Base):
     kind: Mapped[str]
     text: Mapped[str]
     time: Mapped[float]
+
+
+class Audit(Base):
+    """Something that somebody did, or was not let to do.
+
+    Args:
+        who: name of the token, `loopback`, `shell:USER` or `unknown`.
+        method: of the HTTP request; `shell` for a command on the data directory.
+        operation: id of the operation, or the path where there is none.
+        parameters: of its path.
+        outcome: done, refused or failed; `status` is the HTTP status behind it.
+        address: where the request came from.
+    """
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float] = mapped_column(index=True)
+    who: Mapped[str]
+    method: Mapped[str]
+    operation: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    outcome: Mapped[str]
+    status: Mapped[int | None]
+    address: Mapped[str]

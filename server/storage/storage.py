@@ -10,7 +10,17 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.orm import Session
 
-from server.storage.models import Base, Episode, Event, Experiment, Metric, Policy, Report, Robot
+from server.storage.models import (
+    Audit,
+    Base,
+    Episode,
+    Event,
+    Experiment,
+    Metric,
+    Policy,
+    Report,
+    Robot,
+)
 
 Row = TypeVar("Row", bound=Base)
 
@@ -101,6 +111,14 @@ class Storage:
         query = select(Event).where(Event.experiment == experiment)
         with self._reading() as session:
             return list(session.scalars(query.order_by(Event.id.desc()).limit(limit)))
+
+    def audit(self, before: int | None = None, limit: int = 100) -> list[Audit]:
+        """What was done, newest first; `before` is the id of the oldest that is known already."""
+        query = select(Audit).order_by(Audit.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(Audit.id < before)
+        with self._reading() as session:
+            return list(session.scalars(query))
 
     def _reading(self) -> Session:
         return Session(self._engine, expire_on_commit=False)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
+from server.access import refuse_open_doors
 from server.cli import app
 from server.errors import ServerError, SettingsError
 from server.settings import Settings
@@ -18,14 +19,15 @@ runner = CliRunner()
 
 
 @contextmanager
-def server(data):
+def server(data, *options):
     """Yields the process and its address."""
     arguments = ["serve", "--data", str(data), "--port", "0", "--gateway", f"ipc://{data}/gateway"]
+    arguments += options
     process = subprocess.Popen(
         [sys.executable, "-m", "server.cli", *arguments], stderr=subprocess.PIPE, text=True
     )
     try:
-        found = re.search(r"http://\S+?(?=,)", process.stderr.readline())
+        found = re.search(r"https?://\S+?(?=,)", process.stderr.readline())
         yield process, found[0]
     finally:
         process.kill()
@@ -78,9 +80,9 @@ def test_agents_and_wrong_settings_come_from_the_agents_themselves(tmp_path):
         {"host": "::"},
     ],
 )
-def test_open_doors_are_refused_with_advice(where):
+def test_open_doors_are_refused_with_advice(tmp_path, where):
     with pytest.raises(SettingsError, match="refusing to listen"):
-        Settings(**where).refuse_open_doors()
+        refuse_open_doors(Settings(tmp_path, **where))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,8 @@ def test_open_doors_are_refused_with_advice(where):
         {"host": "127.0.1.1"},
     ],
 )
-def test_loopback_is_fine(where):
-    Settings(**where).refuse_open_doors()
+def test_loopback_is_fine(tmp_path, where):
+    refuse_open_doors(Settings(tmp_path, **where))
 
 
 def test_errors_are_one_line_and_an_exit_code(tmp_path):

@@ -1,0 +1,52 @@
+"""What must be there before the server listens where other machines can reach it."""
+
+from __future__ import annotations
+
+import shlex
+
+from server.access.robot_keys import RobotKeys, server_pair
+from server.access.tokens import Tokens
+from server.errors import SettingsError
+from server.settings import Settings
+
+
+def refuse_open_doors(settings: Settings) -> None:
+    """Raise SettingsError when strangers could come in; it says which commands to run first.
+
+    Keys and tokens that have all been revoked since are enough: the doors are locked, and learning
+    must go on after a restart.
+
+    Raises AccessError or LinkError when the keys or tokens that are there cannot be read.
+    """
+    missing = [] if settings.gateway_is_loopback else _missing_keys(settings)
+    if missing:
+        raise SettingsError(_refusal(f"--gateway {settings.gateway}", "robots' keys", missing))
+    missing = [] if settings.is_loopback else _missing_tokens(settings)
+    if missing:
+        raise SettingsError(_refusal(f"--host {settings.host}", "tokens", missing))
+
+
+def _missing_keys(settings: Settings) -> list[str]:
+    data = shlex.quote(str(settings.data))
+    missing = []
+    if server_pair(settings.data) is None:
+        missing.append(f"dreamfleet keys init --data {data}")
+    if not RobotKeys(settings.data).all():
+        missing.append("dreamfleet-robot enrol --name NAME   (on the robot; prints its KEY)")
+        missing.append(f"dreamfleet keys enrol NAME --key='KEY' --data {data}")
+    return missing
+
+
+def _missing_tokens(settings: Settings) -> list[str]:
+    if any(token.role == "operator" for token in Tokens(settings.data).all()):
+        return []
+    data = shlex.quote(str(settings.data))
+    return [f"dreamfleet tokens create NAME --role operator --data {data}"]
+
+
+def _refusal(option: str, what: str, commands: list[str]) -> str:
+    listed = "".join(f"\n  {command}" for command in commands)
+    return (
+        f"{option}: refusing to listen where other machines can reach it without {what}. Run first:"
+        f"{listed}\nor listen on 127.0.0.1."
+    )
