@@ -10,7 +10,8 @@ from fastapi.responses import FileResponse
 from server.api.deps import Running
 from server.api.schemas import EpisodeView, EventView, ExperimentView, LearnerView
 from server.errors import NotFound
-from server.experiments import NewExperiment, Verb
+from server.new_experiment import NewExperiment
+from server.states import Verb
 from server.service import Service
 from server.storage import Experiment
 

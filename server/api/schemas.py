@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.experiments import Verb
+from server.states import Verb
 
 
 class View(BaseModel):

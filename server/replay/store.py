@@ -27,7 +27,8 @@ FORMAT = b"dreamfleet-replay-1"
 _NUMBER = struct.Struct(">Q")
 _STREAM = struct.Struct("<IQQ?")
 _TABLES = (b"chunks", b"layouts", b"streams", b"meta")
-_TASK = b"task\0"  # meta: this and a task's name -> its number, from 1; "format" is the other key
+_TASK = b"task\0"  # meta: this and a task's name -> its number, from 1
+_DISCARD = b"discard\0"  # meta: this, a stream's key and an episode's number -> whether it counts
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,20 @@ class Snapshot:
                 found[_NUMBER.unpack(value)[0]] = bytes(key)[len(_TASK) :].decode()
         return found
 
+    def discarded(self) -> frozenset[tuple[str, str, int]]:
+        """Robot, epoch and number of the episodes that are not to be learned from."""
+        cursor = self._txn.cursor(db=self._tables.meta)
+        found = set()
+        if cursor.set_range(_DISCARD):
+            for key, value in cursor:
+                if not bytes(key).startswith(_DISCARD):
+                    break
+                about = bytes(key)[len(_DISCARD) :]
+                robot, epoch, _ = about[: -_NUMBER.size].decode().split("\0")
+                if bytes(value) == b"1":
+                    found.add((robot, epoch, int(_NUMBER.unpack(about[-_NUMBER.size :])[0])))
+        return frozenset(found)
+
     def streams(self) -> list[Stream]:
         """All streams, oldest first."""
         cursor = self._txn.cursor(db=self._tables.streams)
@@ -231,6 +246,27 @@ class ReplayStore:
                         writer.finish()
                     self._layouts = known
                     return outcomes
+                except lmdb.MapFullError:
+                    self._grow()
+                except lmdb.Error as error:
+                    raise ReplayError(f"cannot write {self.path}: {error}") from error
+
+    def discard(self, robot: str, epoch: str, episode: int, discarded: bool = True) -> None:
+        """Keep an episode, which may not have begun, from being learned from, or let it count
+        again. No row is deleted.
+
+        Raises:
+            ReplayError: the disk is full or broken.
+            SchemaError: the robot or the epoch has no name, or one that is too long.
+        """
+        key = _DISCARD + _stream_key(robot, epoch) + b"\0" + _NUMBER.pack(episode)
+        value = b"1" if discarded else b"0"  # never removed: tasks are numbered by all entries
+        with self._write:
+            while True:
+                try:
+                    with self._env.begin(write=True) as txn:
+                        txn.put(key, value, db=self._tables.meta)
+                    return
                 except lmdb.MapFullError:
                     self._grow()
                 except lmdb.Error as error:
@@ -358,7 +394,7 @@ class _Commit:
         known = self._txn.get(key, db=meta)
         if known is not None:
             return int(_NUMBER.unpack(known)[0])
-        number = int(self._txn.stat(meta)["entries"])  # the format is the first entry
+        number = int(self._txn.stat(meta)["entries"])  # the format's is there, and none ever goes
         self._txn.put(key, _NUMBER.pack(number), db=meta)
         return number
 

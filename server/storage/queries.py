@@ -27,7 +27,7 @@ class Bucket(NamedTuple):
     mean: float
     low: float
     high: float
-    count: int
+    values: int
 
 
 class VersionReturns(NamedTuple):
