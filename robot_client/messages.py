@@ -19,9 +19,7 @@ from robot_client.schema import Columns, Json
 from robot_client.wire import Frame, Limits
 
 PROTOCOL = 3
-Verb = Literal[
-    "pause", "resume", "stop", "release", "reset", "end_episode", "success", "failure"
-]
+Verb = Literal["pause", "resume", "stop", "release", "reset", "end_episode", "success", "failure"]
 
 
 @dataclass(frozen=True)

@@ -7,30 +7,60 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from server.api import agents, experiments, health, metrics, robots
+from server.api import (
+    agents,
+    checkpoints,
+    episodes,
+    events,
+    experiments,
+    health,
+    metrics,
+    policies,
+    replay,
+    robots,
+)
 from server.api.errors import install_error_handlers
 from server.api.origin import refuse_other_pages
+from server.api.problems import describe_problems, problems
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
+from server.states import as_markdown
 
 PAGE = Path(__file__).parent / "page"
+ROUTERS = (
+    *(health, agents, experiments, robots, policies, checkpoints, episodes, metrics, events),
+    replay,
+)
+ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come
+in pages; times are seconds since 1970-01-01 UTC."""
 
 
 def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
-    app = FastAPI(title="Dreamfleet", dependencies=[Depends(refuse_other_pages)])
+    app = FastAPI(
+        title="Dreamfleet",
+        version=version("dreamfleet"),
+        description=ABOUT,
+        dependencies=[Depends(refuse_other_pages)],
+        generate_unique_id_function=lambda route: route.name,
+        openapi_tags=[{"name": "experiments", "description": as_markdown()}],
+    )
     app.state.service = service
     install_error_handlers(app)
-    for module in (health, agents, experiments, robots, metrics):
-        app.include_router(module.router, prefix="/api/v1")
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    for module in ROUTERS:
+        app.include_router(module.router, prefix="/api/v1", responses=problems(400, 403, 422))
+    app.include_router(health.scraped)
+    # Not mounted: a mount at / would answer for the API's paths with another method.
+    app.router.default = StaticFiles(directory=PAGE, html=True)
+    describe_problems(app)
     return app
 
 

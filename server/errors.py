@@ -7,6 +7,7 @@ DreamfleetError
     ├── Conflict        right in itself, but not in the present state
     ├── Invalid         a value that is not what was asked for (field, expected, got)
     ├── Unauthorized    no token or key, or one that is unknown or revoked
+    ├── NotReady        the server cannot do its work now
     ├── Forbidden       a known caller whose role does not allow this
     ├── ReplayError     the replay store is damaged, or cannot be opened or read as it is asked to
     └── LearnerError    a learner cannot be started, or has failed
@@ -41,6 +42,10 @@ class Unauthorized(ServerError):
 
 class Forbidden(ServerError):
     """A known caller whose role does not allow this."""
+
+
+class NotReady(ServerError):
+    """The server cannot do its work now."""
 
 
 class ReplayError(ServerError):

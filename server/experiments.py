@@ -42,6 +42,7 @@ from server.states import DELETABLE, RESTORABLE, TRANSITIONS, State, Verb, allow
 from server.storage import Experiment, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
 
+
 class Experiments:
     """The experiments of this server; the gateway's directory and the supervisor's listener.
 

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robot_client.schema import Json
 from server.job import LearnerSettings
 from server.storage import Experiment
 
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes no others
+RobotName = Annotated[str, Field(min_length=1, max_length=200, pattern=_NO_NUL)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=80, pattern=_NO_NUL, description="What people call it."),
+]
+Notes = Annotated[
+    str, Field(max_length=10_000, pattern=_NO_NUL, description="Whatever people want to add.")
+]
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Raise ValueError for what parses, though it is no JSON: NaN, or half a surrogate pair."""
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    return value
+
 
 class NewExperiment(LearnerSettings):
     """What it takes to create an experiment."""
 
-    name: str = Field(min_length=1, max_length=80, description="What people call it.")
+    name: Name
     agent: str = Field(description="Name of the algorithm; GET /api/v1/agents lists them.")
     preset: str | None = Field(
         default=None, description="Named settings of the agent, to begin with; none: its defaults."
     )
-    config: dict[str, Any] = Field(
+    config: Annotated[dict[str, Any], AfterValidator(_as_json)] = Field(
         default_factory=dict, description="Further settings; the agent's JSON schema says which."
     )
-    robots: tuple[str, ...] = Field(
+    robots: tuple[RobotName, ...] = Field(
         default=(), strict=False, description="Robots that may join; none: any robot that is free."
     )
-    notes: str = Field(default="", max_length=10_000, description="Whatever people want to add.")
+    notes: Notes = ""
 
 
 class ExperimentChange(BaseModel):
@@ -34,12 +51,8 @@ class ExperimentChange(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    name: str | None = Field(
-        default=None, min_length=1, max_length=80, description="What people call it."
-    )
-    notes: str | None = Field(
-        default=None, max_length=10_000, description="Whatever people want to add."
-    )
+    name: Name | None = None
+    notes: Notes | None = None
 
 
 class ConfigChecker(Protocol):

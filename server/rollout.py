@@ -183,9 +183,7 @@ class Rollout:
             self._reach().publish_to(robot, experiment, None)
         elif (newest := self._newest.get(experiment)) is not None:
             self._reach().publish(experiment, (await self._policy(experiment, newest)).manifest)
-        self._journal.note(
-            "policy_unpinned", robot or "all robots", experiment, robot or None
-        )
+        self._journal.note("policy_unpinned", robot or "all robots", experiment, robot or None)
         await self._tidy(experiment)
 
     async def _tidy(self, experiment: str) -> None:

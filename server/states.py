@@ -52,7 +52,7 @@ def as_markdown() -> str:
     return "\n".join(
         [
             *lines,
-            f"| delete | {', '.join(sorted(DELETABLE))} | gone | Rows, policies and checkpoints go. |",
+            f"| delete | {', '.join(sorted(DELETABLE))} | gone | Rows, policies, checkpoints go. |",
             "| (the learner) | running | failed | It says that a restart cannot help. |",
             "",
             "A verb that has been obeyed already is fine. A learner that dies otherwise is started "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from robot_client.errors import DreamfleetError, FieldError
-from server.errors import Conflict, Forbidden, NotFound, Unauthorized
+from server.api.problems import MEDIA_TYPE, Problem
+from server.errors import Conflict, Forbidden, NotFound, NotReady, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
     FieldError: (422, "invalid value"),
     Unauthorized: (401, "unauthorized"),
     Forbidden: (403, "forbidden"),
+    NotReady: (503, "not ready"),
 }
 
 
@@ -32,9 +33,15 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail} | more
-    return JSONResponse(body, status, media_type="application/problem+json")
+def _problem(status: int, title: str, detail: str, **more: str) -> JSONResponse:
+    texts = {name: _sendable(text) for name, text in (more | {"detail": detail}).items()}
+    body = Problem(title=title, status=status, **texts).model_dump(exclude_none=True)
+    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+
+
+def _sendable(text: str) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair may have come in."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
@@ -56,7 +63,9 @@ async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _problem(error.status_code, str(error.detail).lower(), str(error.detail))
+    answer = _problem(error.status_code, str(error.detail).lower(), str(error.detail))
+    answer.headers.update(error.headers or {})  # such as Allow
+    return answer
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from server.errors import ReplayError, ServerError
-from server.replay.store import Audit, ReplayStore
+from server.replay.audit import Audit
+from server.replay.store import ReplayStore
 
 
 async def verify(directory: Path) -> Audit:

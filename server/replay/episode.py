@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from robot_client.schema import EXTRA_PREFIX
 from server.replay.layout import ChunkHeader, Column
-from server.replay.store import ReplayStore, Snapshot
+from server.replay.snapshot import Snapshot
+from server.replay.store import ReplayStore
 
 _AT_ONCE = 2000  # chunks looked at before others get at the store
 

@@ -25,7 +25,8 @@ from robot_client.schema import (
 )
 from server.errors import ReplayError
 from server.replay.layout import ChunkHeader, Column, Layout
-from server.replay.store import ReplayStore, Snapshot, Stream
+from server.replay.snapshot import Snapshot, Stream
+from server.replay.store import ReplayStore
 
 Rows = NDArray[np.int64]
 NARROW_BYTES = 512  # per row: a wider column stays on the disk
@@ -359,7 +360,7 @@ class ReplayView:
         return serial
 
     def _hide(self, discarded: frozenset[tuple[str, str, int]]) -> None:
-        """Draw nothing from these episodes from now on, and again from those that have come back."""
+        """Draw nothing from these episodes from now on, and again from others."""
         if not discarded and not self._hidden:
             return
         for serial, episode in self._episodes.items():

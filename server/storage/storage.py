@@ -167,7 +167,9 @@ class Storage:
         with self._reading() as session:
             return queries.return_buckets(session, experiment, since, until, most)
 
-    def every_metric(self, experiment: str, names: list[str], pause: int = 1000) -> Iterator[Metric]:
+    def every_metric(
+        self, experiment: str, names: list[str], pause: int = 1000
+    ) -> Iterator[Metric]:
         """All values of these metrics, or of all when none is named, oldest first, read `pause` at
         a time."""
         after = 0
@@ -189,9 +191,7 @@ class Storage:
                 session.execute(delete(table).where(table.experiment == experiment))
             for column in ("experiment", "assigned"):
                 session.execute(
-                    update(Robot)
-                    .where(getattr(Robot, column) == experiment)
-                    .values({column: None})
+                    update(Robot).where(getattr(Robot, column) == experiment).values({column: None})
                 )
             session.execute(delete(Experiment).where(Experiment.id == experiment))
 

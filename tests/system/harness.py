@@ -225,7 +225,14 @@ class Server:
 
     def robot(self, name):
         """The robot as the API shows it; None when it is unknown."""
-        return next((r for r in self.answer("GET", "/robots") or [] if r["name"] == name), None)
+        return next(
+            (
+                r
+                for r in (self.answer("GET", "/robots") or {"items": []})["items"]
+                if r["name"] == name
+            ),
+            None,
+        )
 
     def checkpoints(self, name):
         """Numbers of the whole checkpoints, oldest first."""

@@ -150,7 +150,7 @@ def test_what_is_wrong_is_named_and_nothing_else_notices(tmp_path):
         rows, audit = server.rows(experiment)
         assert server.child.running
         assert server.experiment(experiment)["learner"]["restarts"] == 0
-        events = server.get(f"/experiments/{experiment}/events")
+        events = server.get(f"/experiments/{experiment}/events")["items"]
         told = {e["text"] for e in events if e["robot"] == "counter"}
         assert told <= {"stop: there is no policy yet"}  # at its very beginning
     assert audit.problems == ()

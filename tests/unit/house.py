@@ -37,6 +37,7 @@ class Checker(AgentCatalog):
                 "doc": "For tests.",
                 "presets": ["laptop"],
                 "schema": {"type": "object"},
+                "accepts": ["discrete"],
                 "error": None,
             }
         ]

@@ -33,7 +33,7 @@ def test_a_mark_ends_the_episode_as_one_whose_task_is_over(verb, terminal):
 
 
 def test_a_mark_for_another_episode_is_refused():
-    recorder, done, endings = run(Command(4, "success", 7), episodes=1)
+    _, done, endings = run(Command(4, "success", 7), episodes=1)
     assert done == [CommandDone(4, "episode 7 is not running")]
     assert endings[0].ending != "success by an operator"
 

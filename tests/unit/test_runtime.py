@@ -283,7 +283,9 @@ def test_an_emergency_stop_reaches_a_robot_that_is_resetting() -> None:
 
     def reset(seed: int | None) -> None:
         arm.hooks["stop"] = stopped.set
-        operators.append(threading.Thread(target=runtime.command, args=(Command(4, "stop", ANY_EPISODE),)))
+        operators.append(
+            threading.Thread(target=runtime.command, args=(Command(4, "stop", ANY_EPISODE),))
+        )
         operators[0].start()
         stopped.wait()  # the reset goes on until the robot is stopped
 
