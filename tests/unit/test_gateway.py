@@ -209,12 +209,8 @@ WRONG_COLUMNS = {
 
 
 def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
-    good_header = {
-        "v": PROTOCOL,
-        "kind": "Event",
-        "body": {"kind": "log", "text": ""},
-        "arrays": [],
-    }
+    body = {"kind": "log", "text": ""}
+    good_header = {"v": PROTOCOL, "kind": "Event", "body": body, "arrays": []}
 
     async def scenario(gateway, connect, ledger):
         bad, good, stranger = connect("bad"), connect("good"), connect("stranger")

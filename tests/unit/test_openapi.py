@@ -1,0 +1,139 @@
+"""The API does what its OpenAPI document says: whatever is asked, nothing else is answered."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from robot_client.schema import Chunk
+from server.app import build_app, serve_web
+from server.settings import Settings
+from tests.unit.house import in_house, open_house
+from tests.unit.replay_rows import Recorder
+
+ENDLESS = "/api/v1/live"
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+FEW = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+async def furnish(house):
+    """A running experiment with rows, an episode, a policy and a robot; and one that is stopped."""
+    running, stopped = await house.create(), await house.create(name="other")
+    await house.ask("POST", f"/experiments/{running}/start")
+    await house.ask("POST", f"/experiments/{stopped}/stop")
+    house.join()
+    await house.until(running, lambda view: view["policy_version"] == 2)
+    for _, chunk in Recorder(image=4).chunks(12):
+        chunk = Chunk("a", chunk.episode, chunk.first_seq, chunk.columns)
+        house.fleet.store(running).append("ball-1", chunk)
+        house.experiments.stored("ball-1", running, chunk)
+    house.fleet.frame = np.zeros((4, 4, 3), np.uint8)
+    house.fleet.command("ball-1", "pause")
+    (episode,) = await house.items(f"/experiments/{running}/episodes")
+    return {
+        "experiment": [running, running, stopped],
+        "robot": ["ball-1"],
+        "version": [2],
+        "agent": ["fake"],
+        "episode": [episode["id"]],
+        "camera": ["camera"],
+        "command": [1],
+        "row": [3],
+    }
+
+
+@contextmanager
+def furnished(tmp_path):
+    """The address of a server in a thread of its own, and names that mean something there."""
+    ready, done, found = threading.Event(), threading.Event(), {}
+
+    async def live():
+        async with open_house(tmp_path) as house:
+            service = replace(house.service, settings=Settings(tmp_path, port=0))
+            async with serve_web(service) as address:
+                found.update(names=await furnish(house), address=address)
+                ready.set()
+                await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(live(),))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield found["address"], found["names"]
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.timeout(150)
+def test_nothing_undocumented_is_answered(tmp_path):
+    with furnished(tmp_path) as (address, names):
+        document = schemathesis.openapi.from_url(f"{address}/openapi.json")
+        found = [operation.ok() for operation in document.get_all_operations()]
+        for operation in sorted(found, key=lambda o: o.method != "get"):  # before it is stopped
+            if operation.path != ENDLESS:
+                statuses = check(operation, address, names)
+                assert min(statuses) < 400, f"{operation.label} never worked: {statuses}"
+
+
+def check(operation, address, names):
+    """Ask with whatever the document allows, for things that are there and for others."""
+    turn, statuses = count(), set()
+
+    @FEW
+    @given(case=operation.as_strategy())
+    def holds(case):
+        if next(turn) % 3:  # else: a name that means nothing
+            for name in set(case.path_parameters or {}) & set(names):
+                case.path_parameters[name] = names[name][next(turn) % len(names[name])]
+        if "experiment" in (case.query or {}) and next(turn) % 3:
+            case.query["experiment"] = names["experiment"][0]
+        answer = case.call(base_url=address)
+        statuses.add(answer.status_code)
+        case.validate_response(answer, checks=CHECKS)
+
+    holds()
+    return statuses
+
+
+def test_operation_ids_are_stable_names_and_every_route_tells_its_errors(tmp_path):
+    async def act(house):
+        return build_app(house.service).openapi()
+
+    document = in_house(tmp_path, act)
+    seen = []
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            seen.append(operation["operationId"])
+            assert operation["operationId"].isidentifier()
+            assert operation["description"], path
+            if path.startswith("/api/v1"):
+                assert {"400", "403", "422"} < set(operation["responses"]), (method, path)
+            if "{experiment}" in path or "{robot}" in path:
+                assert "404" in operation["responses"], (method, path)
+    assert len(seen) == len(set(seen))
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert "Problem" in document["components"]["schemas"]
