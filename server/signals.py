@@ -43,7 +43,8 @@ def signals_of(rows: Recorded, names: Sequence[str] | None, most: int) -> dict[s
 
     Raises NotFound for a name that is no column of numbers.
     """
-    numbers = [n for n, c in rows.place.columns.items() if math.prod(c.shape) <= _WIDEST]
+    columns = rows.place.columns.items()
+    numbers = [n for n, c in columns if math.prod(c.shape) <= _WIDEST and not _is_camera(c)]
     unknown = sorted(set(names or ()) - set(numbers))
     if unknown:
         raise NotFound(f"no column of numbers {unknown[0]!r}; there are {', '.join(numbers)}")
@@ -53,7 +54,7 @@ def signals_of(rows: Recorded, names: Sequence[str] | None, most: int) -> dict[s
         "rows": rows.place.rows,
         "row": chosen,
         "columns": {name: _plain(column) for name, column in found.items()},
-        "cameras": [n for n, c in rows.place.columns.items() if _is_camera(c)],
+        "cameras": [n for n, c in columns if _is_camera(c)],
     }
 
 
