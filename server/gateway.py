@@ -157,7 +157,8 @@ class Gateway:
         that have one of their own."""
         self._offers.put(experiment, "", manifest)
         for session in self._sessions.of_experiment(experiment):
-            self._offer(session)
+            if not self._offers.has_own(experiment, session.robot):
+                self._offer(session)
 
     def publish_to(self, robot: str, experiment: str, manifest: Json | None) -> None:
         """Offer a robot a policy of its own while it is of the experiment; None: that of all."""

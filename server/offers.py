@@ -27,6 +27,10 @@ class Offers:
         """What the robot is to be offered."""
         return self._offers.get((experiment, robot)) or self._offers.get((experiment, ""))
 
+    def has_own(self, experiment: str, robot: str) -> bool:
+        """Whether the robot is offered something else than the others are."""
+        return (experiment, robot) in self._offers
+
     def forget(self, experiment: str) -> None:
         """Take back all offers of an experiment."""
         self._offers = {k: v for k, v in self._offers.items() if k[0] != experiment}

@@ -59,7 +59,7 @@ async def list_episodes(
 ) -> Page[EpisodeView]:
     """Finished episodes in order of their ends; `since` leaves out those that ended by then."""
     service.experiments.get(experiment)
-    await service.writer.flush()
+    await service.writer.settle()
     found, total = await asyncio.to_thread(
         service.storage.episode_page,
         experiment,
@@ -157,7 +157,7 @@ async def _rows(service: Service, experiment: str, episode: str) -> Recorded:
 
 async def _found(service: Service, experiment: str, key: EpisodeKey) -> EpisodeView:
     service.experiments.get(experiment)
-    await service.writer.flush()
+    await service.writer.settle()
     found = await asyncio.to_thread(service.storage.episode, experiment, key)
     if found is None:
         raise NotFound(f"no finished episode {key.episode} of {key.robot}, {key.epoch}")

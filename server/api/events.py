@@ -29,7 +29,7 @@ async def list_events(
     kind: Text = None,
 ) -> Page[EventView]:
     """What an operator should know, newest first."""
-    await service.writer.flush()
+    await service.writer.settle()
     found, total = await asyncio.to_thread(
         service.storage.events, experiment, robot, kind, paging.offset, paging.limit
     )

@@ -41,7 +41,7 @@ async def query_metrics(
     `episode_return` is the sum of rewards of each episode; its `updates` is its policy's version.
     """
     service.experiments.get(experiment)
-    await service.writer.flush()
+    await service.writer.settle()
     span = (0.0 if since is None else since, _FOREVER if until is None else until)
     found = {
         one: await asyncio.to_thread(_buckets, service.storage, experiment, one, span, points)
@@ -71,7 +71,7 @@ async def export_metrics(
 ) -> StreamingResponse:
     """All values of these metrics, or of all, as CSV: name, time, updates, rows, value."""
     service.experiments.get(experiment)
-    await service.writer.flush()
+    await service.writer.settle()
     lines = _csv(service.storage, experiment, name or [])
     headers = {"Content-Disposition": f'attachment; filename="{experiment}-metrics.csv"'}
     return StreamingResponse(lines, media_type="text/csv", headers=headers)

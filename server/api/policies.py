@@ -32,7 +32,7 @@ async def list_policies(
 ) -> Page[PolicyView]:
     """Every version that was published, newest first."""
     service.experiments.get(experiment)
-    await service.writer.flush()
+    await service.writer.settle()
     storage = service.storage
     found = await asyncio.to_thread(storage.policies, experiment, paging.offset, paging.limit)
     total = await asyncio.to_thread(storage.count_policies, experiment)
@@ -133,7 +133,7 @@ async def end_canary(experiment: ExperimentId, robot: RobotName, service: Runnin
 
 async def _policy(service: Service, experiment: str, version: int) -> Policy:
     service.experiments.get(experiment)
-    await service.writer.flush()
+    await service.writer.settle()
     policy = await asyncio.to_thread(service.storage.policy, experiment, version)
     if policy is None:
         raise NotFound(f"experiment {experiment} has no policy version {version}")

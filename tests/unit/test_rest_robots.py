@@ -182,7 +182,7 @@ def test_an_episode_shows_its_signals_and_its_video(tmp_path):
         made = await running(house)
         house.join()
         recorder = Recorder(image=4)
-        for name, part in [*recorder.chunks(7), *recorder.chunks(12)]:
+        for _, part in [*recorder.chunks(7), *recorder.chunks(12)]:
             part.columns["step"][1] = float("nan")
             house.fleet.store(made).append("ball-1", part)
             house.experiments.stored("ball-1", made, part)
