@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from server.api.deps import Running
 from server.api.params import ExperimentId
 from server.api.problems import problems
-from server.api.schemas import AuditView, ReplayView, StreamView
+from server.api.schemas import ReplayAuditView, ReplayView, StreamView
 from server.replay.check import verify
 from server.replay.store import ReplayStore
 
@@ -24,11 +24,11 @@ async def get_replay(experiment: ExperimentId, service: Running) -> ReplayView:
 
 
 @router.post("/verify", responses=problems(404))
-async def verify_replay(experiment: ExperimentId, service: Running) -> AuditView:
+async def verify_replay(experiment: ExperimentId, service: Running) -> ReplayAuditView:
     """Walk all rows: is every stream whole, each row there once? Takes seconds per gigabyte."""
     service.experiments.get(experiment)
     store = service.fleet.store(experiment)
-    return AuditView.model_validate(await verify(store.path))
+    return ReplayAuditView.model_validate(await verify(store.path))
 
 
 def _counts(store: ReplayStore) -> ReplayView:

@@ -248,7 +248,7 @@ class ReplayView(View):
     streams: list[StreamView]
 
 
-class AuditView(View):
+class ReplayAuditView(View):
     """What a walk over all rows has found; whole means that `problems` is empty."""
 
     rows: int
