@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from random import Random
 
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -38,7 +40,7 @@ UNLIKELY = {  # what is drawn at random is hardly ever right
     "PUT /api/v1/experiments/{experiment}/rollout/canaries/{robot}",
 }
 FEW = settings(
-    max_examples=12,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
@@ -105,16 +107,28 @@ def test_nothing_undocumented_is_answered(tmp_path):
         found = [operation.ok() for operation in document.get_all_operations()]
         for operation in sorted(found, key=lambda o: o.method != "get"):  # before it is stopped
             if operation.path != ENDLESS:
-                statuses = check(operation, address, names)
+                statuses = check(operation, operation.as_strategy(), address, names)
                 assert min(statuses) < 400 or operation.label in UNLIKELY, operation.label
 
 
-def check(operation, address, names):
-    """Ask with whatever the document allows, for things that are there and for others."""
+@pytest.mark.timeout(150)
+def test_what_the_document_forbids_is_refused_as_it_says(tmp_path):
+    with furnished(tmp_path) as (address, names):
+        document = schemathesis.openapi.from_url(f"{address}/openapi.json")
+        for operation in (found.ok() for found in document.get_all_operations()):
+            takes_values = operation.query or operation.path_parameters or operation.body
+            if operation.path != ENDLESS and takes_values:
+                wrong = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+                with suppress(Unsatisfiable):  # any string is a name: none is wrong
+                    check(operation, wrong, address, names)
+
+
+def check(operation, cases, address, names):
+    """Ask with whatever is drawn, for things that are there and for others."""
     chance, statuses = Random(0), set()
 
     @FEW
-    @given(case=operation.as_strategy())
+    @given(case=cases)
     def holds(case):
         if chance.random() < 0.7:  # else: names that mean nothing
             for name in set(case.path_parameters or {}) & set(names):
