@@ -10,9 +10,7 @@ from unittest.mock import patch
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
     rule,
@@ -27,6 +25,7 @@ from tests.unit.house import open_house
 from tests.unit.replay_rows import Recorder
 
 ROBOTS = ("ball-1", "ball-2")
+PICK = st.integers(0, 3)
 LIVE = ("running", "paused")
 
 
@@ -57,8 +56,6 @@ class Idle:
 class Operators(RuleBasedStateMachine):
     """REST calls and events of robots, beside a model of what must come of them."""
 
-    experiments = Bundle("experiments")
-
     @initialize()
     def open(self):
         self.folder = Path(tempfile.mkdtemp())
@@ -66,8 +63,11 @@ class Operators(RuleBasedStateMachine):
         self.patch = patch("server.experiments.Supervisor", Idle)
         self.patch.start()
         self.states, self.rows, self.recorders = {}, {}, {}
-        self.discarded = set()
+        self.boots = 0
         self._enter()
+        for robot in ROBOTS:
+            self.change(self.make((robot,)), "start")
+            self.join(robot)
 
     def _enter(self):
         self.entered = open_house(self.folder)
@@ -75,6 +75,16 @@ class Operators(RuleBasedStateMachine):
 
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
+
+    def call(self, function, *arguments):
+        """Call on the event loop, and let what it has begun go on."""
+
+        async def act():
+            found = function(*arguments)
+            await asyncio.sleep(0.01)
+            return found
+
+        return self.run(act())
 
     def ask(self, *arguments):
         return self.run(self.house.ask(*arguments))
@@ -85,20 +95,30 @@ class Operators(RuleBasedStateMachine):
         self.loop.close()
         shutil.rmtree(self.folder)
 
-    @rule(target=experiments, robots=st.sampled_from([(), ROBOTS[:1], ROBOTS]))
-    def create(self, robots):
+    def chosen(self, experiment):
+        """An experiment that is there, by its id or a number."""
+        if experiment in self.states:
+            return experiment
+        return sorted(self.states)[experiment % len(self.states)] if self.states else self.make()
+
+    def make(self, robots=()):
         made = self.run(self.house.create(robots=robots))
         self.states[made], self.rows[made] = "created", 0
         return made
 
-    @rule(target=experiments, old=experiments)
+    @rule(robots=st.sampled_from([(), ROBOTS[:1], ROBOTS]))
+    def create(self, robots):
+        self.make(robots)
+
+    @rule(old=PICK)
     def duplicate(self, old):
+        old = self.chosen(old)
         made = self.ask("POST", f"/experiments/{old}/duplicate", None, 201)["id"]
         self.states[made], self.rows[made] = "created", 0
-        return made
 
-    @rule(experiment=experiments, verb=st.sampled_from(sorted(TRANSITIONS)))
+    @rule(experiment=PICK, verb=st.sampled_from(sorted(TRANSITIONS)))
     def change(self, experiment, verb):
+        experiment = self.chosen(experiment)
         sources, target, _ = TRANSITIONS[verb]
         answer = self.run(self.house.http.post(f"/experiments/{experiment}/{verb}"))
         before = self.states[experiment]
@@ -116,8 +136,9 @@ class Operators(RuleBasedStateMachine):
             if other != experiment and state in LIVE
         )
 
-    @rule(experiment=consumes(experiments))
+    @rule(experiment=PICK)
     def delete(self, experiment):
+        experiment = self.chosen(experiment)
         robots = [s for s in self.house.fleet.sessions() if s.experiment == experiment]
         busy = any(s.heartbeat.backlog_rows or s.heartbeat.safety != "stop" for s in robots)
         may = self.states[experiment] in DELETABLE and not busy
@@ -132,17 +153,18 @@ class Operators(RuleBasedStateMachine):
     def join(self, robot):
         before = self.house.fleet.connected.get(robot)
         try:
-            joined = self.house.join(robot)
+            joined = self.call(self.house.join, robot)
         except DreamfleetError:
             return
         assert self.states[joined] in LIVE
-        self.house.experiments.joined(robot, joined)
+        self.call(self.house.experiments.joined, robot, joined)
         if before is None or before.experiment != joined:
-            number = len(self.recorders)
-            self.recorders[robot] = Recorder(ROBOTS.index(robot), epoch=f"boot-{number}-{joined}")
+            self.boots += 1
+            self.recorders[robot] = Recorder(ROBOTS.index(robot), epoch=f"boot-{self.boots}")
 
     @rule(robot=st.sampled_from(ROBOTS), length=st.integers(1, 7))
     def deliver(self, robot, length):
+        self.join(robot)
         session = self.house.fleet.connected.get(robot)
         if session is None:
             return
@@ -153,7 +175,7 @@ class Operators(RuleBasedStateMachine):
     def _store(self, robot, experiment, chunk: Chunk):
         outcome = self.house.fleet.store(experiment).append(robot, chunk)
         if outcome.stored:
-            self.house.experiments.stored(robot, experiment, chunk)
+            self.call(self.house.experiments.stored, robot, experiment, chunk)
             self.rows[experiment] += outcome.stored
 
     @rule(robot=st.sampled_from(ROBOTS), still=st.booleans(), backlog=st.integers(0, 1))
@@ -163,15 +185,27 @@ class Operators(RuleBasedStateMachine):
             return
         beat = Heartbeat(1, -1, "stop" if still else "fresh", "", backlog, 20.0, 0, 0, 0.5, 0.0)
         object.__setattr__(session, "heartbeat", beat)
-        self.house.experiments.heartbeat(robot, session.experiment, beat)
+        self.call(self.house.experiments.heartbeat, robot, session.experiment, beat)
         moved = robot not in self.house.fleet.connected
         assert not moved or (still and not backlog)
+        if moved:
+            self.join(robot)
 
-    @rule(robot=st.sampled_from(ROBOTS), experiment=experiments)
-    def assign(self, robot, experiment):
+    @rule(robot=st.sampled_from(ROBOTS), experiment=PICK, live=st.booleans())
+    def assign(self, robot, experiment, live):
+        running = sorted(filter(self.runs, self.states))
+        experiment = (
+            running[experiment % len(running)] if live and running else self.chosen(experiment)
+        )
         known = any(r["name"] == robot for r in self.run(self.house.items("/robots")))
         path = f"/robots/{robot}/experiment"
         self.ask("PUT", path, {"experiment": experiment}, 200 if known else 404)
+        self.beat(robot, True, 0)
+        session = self.house.fleet.connected.get(robot)
+        assert session is None or session.experiment == experiment or not self.runs(experiment)
+
+    def runs(self, experiment):
+        return self.states[experiment] in LIVE
 
     @rule(robot=st.sampled_from(ROBOTS), verb=st.sampled_from(["discard", "success", "pause"]))
     def tell(self, robot, verb):
@@ -180,10 +214,11 @@ class Operators(RuleBasedStateMachine):
         status = 202 if connected else 409 if known else 404
         self.ask("POST", f"/robots/{robot}/{verb}", None, status)
 
-    @rule(experiment=experiments)
+    @rule(experiment=PICK)
     def learner_gives_up(self, experiment):
+        experiment = self.chosen(experiment)
         if self.states[experiment] == "running":
-            self.house.experiments.learner_died(experiment, "it cannot be", True)
+            self.call(self.house.experiments.learner_died, experiment, "it cannot be", True)
             self.states[experiment] = "failed"
 
     @rule()
@@ -218,8 +253,8 @@ class Operators(RuleBasedStateMachine):
 
 TestOperators = Operators.TestCase
 TestOperators.settings = settings(
-    max_examples=10,
-    stateful_step_count=25,
+    max_examples=20,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
