@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 import zmq
 
-from robot_client.messages import Heartbeat, Hello, Rejected, Upload, Welcome, decode, encode
+from robot_client.messages import (
+    PROTOCOL,
+    Heartbeat,
+    Hello,
+    Rejected,
+    Upload,
+    Welcome,
+    decode,
+    encode,
+)
 from robot_client.robots.counting import CountingRobot
 from robot_client.schema import row_fields, space_to_json
 from tests.system.harness import Counter, Server, check_counting, wait_until
@@ -91,7 +100,7 @@ def malformed():
     return {
         "no frames": ([b""], "header", "", ""),
         "no msgpack": ([b"\xc1 not msgpack"], "header", "", ""),
-        "another protocol": (header(good, v=99), "v", "2", "99"),
+        "another protocol": (header(good, v=99), "v", str(PROTOCOL), "99"),
         "an unknown kind": (header(good, kind="Payload"), "kind", "", "Payload"),
         "a server's kind": (encode(Welcome("x", "y", 0, 0.5)), "kind", "robot", "Welcome"),
         "a field too few": (header(good, body={}), "tick", "a value", "no such field"),
