@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from gymnasium import spaces
@@ -21,6 +21,8 @@ from robot_client.bundle import Kind, Planning, Signature
 from robot_client.schema import ActionSpace
 
 Tensors = dict[str, torch.Tensor]
+# Kinds of actions and of observations; goals: `desired_goal` and `achieved_goal` are observed.
+Accepted = Literal["continuous", "discrete", "vectors", "images", "goals"]
 
 
 class AgentConfig(BaseModel):
@@ -128,6 +130,7 @@ class Agent(ABC):
     """A learning algorithm. Construct with (observation_space, action_space, config, device)."""
 
     config_type: ClassVar[type[AgentConfig]]
+    accepts: ClassVar[tuple[Accepted, ...]] = ("continuous", "discrete", "vectors", "images")
     demand: Demand
     device: torch.device
 

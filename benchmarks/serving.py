@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from server.experiments import NewExperiment
+from server.new_experiment import NewExperiment
 from server.service import Service, run_service
 from server.settings import Settings
 from server.storage import Experiment

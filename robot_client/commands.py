@@ -5,8 +5,11 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 
-from robot_client.messages import Command, CommandDone
+from robot_client.messages import ANY_EPISODE, Command, CommandDone
 from robot_client.safety import EmergencyStop
+
+_TERMINAL = ("success", "failure")
+_CUT = ("pause", "reset", "end_episode")
 
 
 class Operator:
@@ -30,8 +33,11 @@ class Operator:
     ) -> None:
         self.paused = False
         self.ending = ""  # why the running episode is to end, if it is
+        self.terminal = False  # whether it ends as one whose task is over
+        self._episode = ANY_EPISODE  # number of the one begun last
         self._commands, self._estop, self._stop, self._send = commands, estop, stop, send
         self._pending: list[int] = []  # take effect when the episode has ended
+        self._resets: list[int] = []  # take effect when the next one has begun
 
     def take(self, command: Command) -> None:
         """A command has arrived. May be called from another thread than the loop's."""
@@ -50,13 +56,24 @@ class Operator:
         for ident in self._pending:
             self._send(CommandDone(ident, ""))
         self._pending.clear()
-        self.ending = ""
+        self.ending, self.terminal = "", False
+
+    def episode_begun(self, number: int) -> None:
+        """The robot has been reset: what asked for that is done."""
+        self._episode = number
+        for ident in self._resets:
+            self._send(CommandDone(ident, ""))
+        self._resets.clear()
 
     def _obey(self, command: Command) -> None:
-        if command.verb in ("pause", "end_episode"):
+        if command.episode not in (ANY_EPISODE, self._episode):
+            self._send(CommandDone(command.id, f"episode {command.episode} is not running"))
+            return
+        if command.verb in _TERMINAL or command.verb in _CUT:
             self.paused = self.paused or command.verb == "pause"
+            self.terminal = command.verb in _TERMINAL
             self.ending = f"{command.verb} by an operator"
-            self._pending.append(command.id)
+            (self._resets if command.verb == "reset" else self._pending).append(command.id)
             return
         if command.verb == "stop":
             self._pull()

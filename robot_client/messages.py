@@ -18,8 +18,8 @@ from robot_client import wire
 from robot_client.schema import Columns, Json
 from robot_client.wire import Frame, Limits
 
-PROTOCOL = 2
-Verb = Literal["pause", "resume", "stop", "release", "end_episode"]
+PROTOCOL = 3
+Verb = Literal["pause", "resume", "stop", "release", "reset", "end_episode", "success", "failure"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Heartbeat:
 
     `safety` is the rung of the ladder: fresh, cached, hold, stop or estop. `surprise` is how far
     the last observation was from what the policy's model expected, in nats; UNKNOWN where no
-    policy says.
+    policy says. `latency` is the seconds that the slowest of the last hundred or so choices of an
+    action took, 0 before the first.
     """
 
     tick: int
@@ -77,6 +78,7 @@ class Heartbeat:
     missed_ticks: int
     episode: int
     surprise: float
+    latency: float
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,20 @@ class BlobPart:
     columns: Columns = field(default_factory=dict)
 
 
+ANY_EPISODE = -1  # of a command: whichever is running
+
+
 @dataclass(frozen=True)
 class Command:
-    """What an operator wants of the robot."""
+    """What an operator wants of the robot.
+
+    `success` and `failure` end the episode as terminal, `reset` and `end_episode` as cut. One that
+    names an episode is refused once another is running.
+    """
 
     id: int
     verb: Verb
+    episode: int
 
 
 Message = (

@@ -10,6 +10,7 @@ from robot_client.clock import Clock
 
 _TOLERANCE = 0.1  # of a period: a step that ends so little late is on time
 _WINDOW = 4096
+_RECENT = 128
 
 
 class Pacer:
@@ -58,10 +59,17 @@ class Latencies:
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=_WINDOW)
+        self._recent: deque[float] = deque(maxlen=_RECENT)
 
     def add(self, seconds: float) -> None:
         """One more."""
         self._seconds.append(seconds)
+        self._recent.append(seconds)
+
+    @property
+    def worst(self) -> float:
+        """The longest of the last hundred or so, 0 when there is none yet. For any thread."""
+        return max(list(self._recent), default=0.0)
 
     def percentile(self, q: float) -> float:
         """The q-th percentile in seconds, 0 when there is none yet."""

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from robot_client.bundle import Manifest
 from robot_client.messages import UNKNOWN, CommandDone, Event, PolicyReport
 from robot_client.robot import Action
-from robot_client.schema import Columns, Source
+from robot_client.schema import (
+    ACTION,
+    ACTION_REQUESTED,
+    EXTRA_PREFIX,
+    STEP_DTYPES,
+    Columns,
+    Source,
+)
 
 Arrays = Mapping[str, NDArray[Any]]
 Report = CommandDone | Event | PolicyReport
@@ -66,6 +73,14 @@ class Choice:
     source: Source
     version: int
     extras: Arrays
+
+
+def row(obs: Arrays, step: Mapping[str, Any], choice: Choice) -> Columns:
+    """The columns of a row: observation, the numbers of the step, and what was chosen."""
+    columns = {k: np.asarray(v) for k, v in obs.items()}
+    columns |= {k: np.asarray(v, STEP_DTYPES[k]) for k, v in step.items()}
+    columns |= {ACTION: choice.executed, ACTION_REQUESTED: choice.requested}
+    return columns | {f"{EXTRA_PREFIX}{k}": v for k, v in choice.extras.items()}
 
 
 def surprise(extras: Arrays) -> float:

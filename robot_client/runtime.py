@@ -29,6 +29,7 @@ from robot_client.ports import (
     Recorder,
     ServerLink,
     Summary,
+    row,
     surprise,
 )
 from robot_client.ports import Episode as Episode
@@ -48,7 +49,6 @@ from robot_client.safety import (
 from robot_client.schema import (
     ACTION,
     ACTION_REQUESTED,
-    EXTRA_PREFIX,
     IS_FIRST,
     IS_LAST,
     IS_TERMINAL,
@@ -56,7 +56,6 @@ from robot_client.schema import (
     POLICY_VERSION,
     REWARD,
     SOURCE,
-    STEP_DTYPES,
     TIME_MONOTONIC,
     TIME_WALL,
     Columns,
@@ -177,6 +176,7 @@ class Runtime:
             missed_ticks=self._pacer.missed,
             episode=self._number,
             surprise=self._surprise,
+            latency=self._latencies.worst,
         )
 
     def summary(self) -> Summary:
@@ -266,6 +266,7 @@ class Runtime:
         self._filter.reset()
         with self._watchdog.allow(self._reset_s):
             self._robot.reset(episode_seed(self._seed, self._number))
+        self._operator.episode_begun(self._number)
         self._pacer.start()
 
     def _end(self, ending: str) -> None:
@@ -390,16 +391,13 @@ class Runtime:
             REWARD: reading.reward,
             IS_FIRST: self._t == 0,
             IS_LAST: is_last,
-            IS_TERMINAL: is_last and reading.terminated,
+            IS_TERMINAL: is_last and (reading.terminated or self._operator.terminal),
             POLICY_VERSION: choice.version,
             SOURCE: choice.source,
             TIME_MONOTONIC: self._clock.monotonic(),
             TIME_WALL: self._clock.wall(),
         }
-        columns = {k: np.asarray(v) for k, v in reading.obs.items()}
-        columns |= {k: np.asarray(v, STEP_DTYPES[k]) for k, v in step.items()}
-        columns |= {ACTION: choice.executed, ACTION_REQUESTED: choice.requested}
-        columns |= {f"{EXTRA_PREFIX}{k}": v for k, v in choice.extras.items()}
+        columns = row(reading.obs, step, choice)
         if not self._kept(self._number, columns):
             last = {IS_LAST: np.asarray(True), ACTION: self._blank, ACTION_REQUESTED: self._blank}
             self._owed = self._number, columns | last

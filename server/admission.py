@@ -1,4 +1,4 @@
-"""Which experiment a robot joins."""
+"""Which experiment a robot joins, and when it may leave one."""
 
 from __future__ import annotations
 
@@ -8,44 +8,54 @@ from collections.abc import Sequence
 from robot_client.errors import DreamfleetError, SchemaError
 from robot_client.schema import Json
 from server.errors import Conflict
-from server.storage import Experiment
+from server.fleet import Session
+from server.storage import Experiment, Robot
 
 LIVE = ("running", "paused")  # states in which an experiment has robots
+STILL = ("stop", "estop")  # rungs of the ladder on which no episode is running
 
 
 def place_for(
-    experiments: Sequence[Experiment], robot: str, observation: Json, action: Json
+    experiments: Sequence[Experiment],
+    robot: str,
+    observation: Json,
+    action: Json,
+    assigned: str | None = None,
 ) -> Experiment:
-    """The first live experiment that names the robot or, without one, that is open to any.
+    """The live experiment that the robot is assigned to. Without an assignment, the first one that
+    names it or, if none does, that is open to any.
 
     Raises:
         SchemaError: the experiments that it may join began with other spaces.
         Conflict: no experiment has a place for it now.
     """
-    live = [e for e in experiments if e.state in LIVE]
+    live = [e for e in experiments if e.state in LIVE and assigned in (None, e.id)]
     named = [e for e in live if robot in e.robots]
-    places = named or [e for e in live if not e.robots]
+    places = live if assigned else named or [e for e in live if not e.robots]
     for experiment in places:
         if experiment.observation_space in (None, observation) and (
             experiment.action_space in (None, action)
         ):
             return experiment
+    if not places and assigned:
+        raise Conflict(f"this robot belongs to experiment {assigned}, which is not running")
     if not places:
         raise Conflict("no running experiment has a place for this robot; start one")
     _refuse_spaces(places[0], observation, action)
     raise AssertionError("one of the spaces differs")
 
 
-def has_place(experiments: Sequence[Experiment], robot: str, previous: Experiment) -> bool:
-    """Whether a robot of `previous` could join an experiment now."""
+def next_place(
+    experiments: Sequence[Experiment], robot: Robot, previous: Experiment
+) -> Experiment | None:
+    """The experiment that a robot of `previous` would join now; None where it has no place."""
     observation, action = previous.observation_space, previous.action_space
     if observation is None or action is None:
-        return False
+        return None
     try:
-        place_for(experiments, robot, observation, action)
+        return place_for(experiments, robot.name, observation, action, robot.assigned)
     except DreamfleetError:
-        return False
-    return True
+        return None
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:
@@ -56,3 +66,23 @@ def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> N
         if ours != theirs:
             expected = f"the spaces of experiment {experiment.id}: {json.dumps(ours)[:400]}"
             raise SchemaError(where, expected, json.dumps(theirs)[:400])
+
+
+def refuse_taken_robots(experiments: Sequence[Experiment], starting: Experiment) -> None:
+    """Raise Conflict when a live experiment has one of the robots that another names."""
+    for other in experiments:
+        both = set(starting.robots) & set(other.robots)
+        if other is not starting and other.state in LIVE and both:
+            names = ", ".join(sorted(both))
+            raise Conflict(f"experiment {other.id} has {names}; stop it first")
+
+
+def refuse_busy_robots(sessions: Sequence[Session], experiment: str) -> None:
+    """Raise Conflict when a robot of the experiment moves or has rows to deliver."""
+    for session in sessions:
+        beat = session.heartbeat if session.experiment == experiment else None
+        if beat is not None and (beat.backlog_rows or beat.safety not in STILL):
+            raise Conflict(
+                f"robot {session.robot} still moves, or has {beat.backlog_rows} rows to deliver; "
+                "wait a moment"
+            )

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
@@ -17,29 +18,49 @@ from server.access import Guard, RobotKeys, Tokens
 from server.api import (
     agents,
     audit,
+    checkpoints,
     datasets,
+    episodes,
+    events,
     experiments,
     health,
     keys,
     login,
     metrics,
+    policies,
+    replay,
     robots,
     tokens,
 )
 from server.api.errors import install_error_handlers
 from server.api.gate import DocumentedToken, Gate
+from server.api.problems import describe_problems, problems
 from server.datasets.desk import Desk
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
+from server.states import as_markdown
 
 PAGE = Path(__file__).parent / "page"
-ROUTERS = (health, agents, experiments, robots, metrics, datasets, keys, tokens, audit, login)
+ROUTERS = (
+    *(health, agents, experiments, robots, policies, checkpoints, episodes, metrics, events),
+    *(replay, datasets, keys, tokens, audit, login),
+)
+ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come
+in pages; times are seconds since 1970-01-01 UTC."""
+COMMON = problems(400, 401, 403, 422, 429)
 
 
 def build_app(service: Service) -> FastAPI:
     """The application on top of a running service."""
-    app = FastAPI(title="Dreamfleet", dependencies=[Depends(DocumentedToken())])
+    app = FastAPI(
+        title="Dreamfleet",
+        version=version("dreamfleet"),
+        description=ABOUT,
+        dependencies=[Depends(DocumentedToken())],
+        generate_unique_id_function=lambda route: route.name,
+        openapi_tags=[{"name": "experiments", "description": as_markdown()}],
+    )
     app.state.service = service
     app.state.desk = Desk(service.settings, service.storage)
     app.state.guard = Guard(service.settings, Tokens(service.settings.data))
@@ -47,8 +68,11 @@ def build_app(service: Service) -> FastAPI:
     app.add_middleware(Gate, guard=app.state.guard, writer=service.writer)
     install_error_handlers(app)
     for module in ROUTERS:
-        app.include_router(module.router, prefix="/api/v1")
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+        app.include_router(module.router, prefix="/api/v1", responses=COMMON)
+    app.include_router(health.scraped, responses=problems(401, 429))
+    # Not mounted: a mount at / would answer for the API's paths with another method.
+    app.router.default = StaticFiles(directory=PAGE, html=True)
+    describe_problems(app)
     return app
 
 

@@ -19,7 +19,10 @@ from robot_client.schema import Json
 
 
 def list_agents() -> Json:
-    """`{"agents": [{"name", "doc", "presets", "schema", "error"}]}`; error: why no schema."""
+    """`{"agents": [{"name", "doc", "presets", "schema", "accepts", "error"}]}`.
+
+    `error` says why there is no schema.
+    """
     return {"agents": [_describe(name) for name in sorted(AGENTS)]}
 
 
@@ -47,12 +50,14 @@ def _describe(name: str) -> Json:
     try:
         found = agent_class(name)
     except ImportError as error:
-        return {"name": name, "doc": "", "presets": [], "schema": None, "error": str(error)}
+        about: Json = {"name": name, "doc": "", "presets": [], "schema": None, "accepts": []}
+        return about | {"error": str(error)}
     return {
         "name": name,
         "doc": inspect.getdoc(found) or "",
         "presets": sorted(found.config_type.presets),
         "schema": found.config_type.model_json_schema(),
+        "accepts": list(found.accepts),
         "error": None,
     }
 

@@ -108,7 +108,7 @@ def agents(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
 @experiments.command("list")
 def list_experiments(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """List every experiment, oldest first."""
-    found = ask(server, "GET", "/experiments")
+    found = ask(server, "GET", "/experiments?limit=1000")["items"]
     print_json(found) if as_json else _print_experiments(found)
 
 

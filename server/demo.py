@@ -17,7 +17,7 @@ from rich.console import Console
 
 from robot_client.clock import SystemClock
 from server.app import serve_web
-from server.experiments import NewExperiment
+from server.new_experiment import NewExperiment
 from server.service import Service, run_service
 from server.settings import Settings
 from server.shutdown import stop_signal

@@ -7,6 +7,7 @@ DreamfleetError
     ├── Conflict        right in itself, but not in the present state
     ├── Invalid         a value that is not what was asked for (field, expected, got)
     ├── Unauthorized    no token or key, or one that is unknown or revoked
+    ├── NotReady        the server cannot do its work now
     ├── Forbidden       a known caller whose role does not allow this
     ├── TooManyAttempts wrong tokens from one address, one after the other
     ├── AccessError     the files that say who may come in cannot be read or written
@@ -51,6 +52,10 @@ class TooManyAttempts(ServerError):
 
 class AccessError(ServerError):
     """The files that say who may come in cannot be read or written: nobody comes in."""
+
+
+class NotReady(ServerError):
+    """The server cannot do its work now."""
 
 
 class ReplayError(ServerError):

@@ -1,79 +1,47 @@
 """What an operator does to experiments, and what robots and learners do to them in turn.
 
-    created --start--> running <--pause / resume--> paused
-    any of these --stop--> stopped --start--> running
-    running --learner says that a restart cannot help--> failed --start--> running
-
-A learner that dies otherwise is restarted and the experiment stays `running`; its learner's status
-says why it died. All methods run on the event loop; writes go to the database through `Writer`.
+`server.states` says what leads from which state to which. A learner that dies is restarted and the
+experiment stays `running`; its learner's status says why it died. All methods run on the event
+loop; writes go to the database through `Writer`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-import secrets
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-from pydantic import Field
 
 from robot_client.clock import Clock, SystemClock
-from robot_client.errors import DreamfleetError
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
-from server.admission import LIVE, has_place, place_for
+from server import checkpoint_files
+from server.admission import (
+    LIVE,
+    STILL,
+    next_place,
+    place_for,
+    refuse_busy_robots,
+    refuse_taken_robots,
+)
 from server.datasets.demonstrations import begin_with
 from server.descriptions import write_description
 from server.episodes import EpisodeBook
 from server.errors import Conflict, NotFound
+from server.feed import Feed
 from server.fleet import Fleet
-from server.job import LearnerSettings
-from server.recovery import newest_manifest, rows_in
+from server.journal import Journal
+from server.learner_news import LearnerNews
+from server.marks import Marks
+from server.new_experiment import ConfigChecker, ExperimentChange, NewExperiment, new_id, new_row
+from server.recovery import rows_in
+from server.removal import Removal
+from server.rollout import Rollout
+from server.roster import Roster
 from server.settings import Settings
-from server.storage import Event, Experiment, Metric, Policy, Report, Robot, Storage, Writer
+from server.states import DELETABLE, RESTORABLE, TRANSITIONS, State, Verb, allowed
+from server.storage import Experiment, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
-
-log = logging.getLogger(__name__)
-
-State = Literal["created", "running", "paused", "stopped", "failed"]
-Verb = Literal["start", "pause", "resume", "stop"]
-
-_TRANSITIONS: dict[Verb, tuple[frozenset[str], State]] = {
-    "start": (frozenset({"created", "stopped", "failed"}), "running"),
-    "pause": (frozenset({"running"}), "paused"),
-    "resume": (frozenset({"paused"}), "running"),
-    "stop": (frozenset({"created", "running", "paused", "failed"}), "stopped"),
-}
-_STILL = ("stop", "estop")  # rungs of the ladder on which no episode is running
-
-
-class NewExperiment(LearnerSettings):
-    """What it takes to create an experiment."""
-
-    name: str = Field(min_length=1, max_length=80, description="What people call it.")
-    agent: str = Field(description="Name of the algorithm; GET /api/v1/agents lists them.")
-    preset: str | None = Field(
-        default=None, description="Named settings of the agent, to begin with; none: its defaults."
-    )
-    config: dict[str, Any] = Field(
-        default_factory=dict, description="Further settings; the agent's JSON schema says which."
-    )
-    robots: tuple[str, ...] = Field(
-        default=(), strict=False, description="Robots that may join; none: any robot that is free."
-    )
-    demonstrations: tuple[str, ...] = Field(default=(), strict=False, description="Datasets.")
-
-
-class ConfigChecker(Protocol):
-    """Knows the agents."""
-
-    async def check(self, agent: str, preset: str | None, config: Json) -> Json:
-        """The config with all defaults filled in. Raises Invalid on the first wrong field."""
-        ...
 
 
 class Experiments:
@@ -102,39 +70,38 @@ class Experiments:
         self._writer = writer
         self._checker = checker
         self._clock = clock or SystemClock()
+        self.feed = Feed()
+        self.journal = Journal(writer, self.feed, self._clock)
+        self.rollout = Rollout(settings.experiment_dir, storage, writer, self.journal, self._clock)
+        self.roster = Roster(storage, writer, self._clock)
+        self.marks = Marks(storage, writer, self.journal)
+        self._news = LearnerNews(writer, self.journal, self.feed, self.rollout, self._clock)
+        self._removal = Removal(settings, storage)
         patience = patience or Patience(silence=settings.learner_silence_s)
         self._supervisor = Supervisor(self, command, patience, clock)
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
         self._known: dict[str, Experiment] = {}
-        self._versions: dict[str, int] = {}
-        self._latest: dict[str, dict[str, float]] = {}
-        self._not_finite: dict[str, list[str]] = {}  # metrics of which an operator has been told
         self._locks: dict[str, asyncio.Lock] = {}
         self._moving: set[str] = set()  # robots on their way to another experiment
         self._launches: set[asyncio.Task[None]] = set()
 
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
+        await asyncio.to_thread(self._removal.recover)
         for experiment in await asyncio.to_thread(self._storage.experiments):
             stored = await asyncio.to_thread(rows_in, self._home(experiment))
             experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
-            self._latest[experiment.id] = await asyncio.to_thread(
-                self._storage.latest_metrics, experiment.id
-            )
+            await asyncio.to_thread(self._news.load, self._storage, experiment.id)
+        await self.roster.load()
+        await self.rollout.load()
 
     async def open(self, fleet: Fleet) -> None:
         """Offer the latest policies and go on with what was running."""
         self._fleet = fleet
         for experiment in self.all():
-            policy = await asyncio.to_thread(self._storage.latest_policy, experiment.id)
-            manifest = await asyncio.to_thread(newest_manifest, self._home(experiment))
-            if manifest and (policy is None or policy.version < manifest["version"]):
-                self._offer(experiment.id, manifest["version"], manifest)
-            elif policy is not None:
-                self._versions[experiment.id] = policy.version
-                fleet.publish(experiment.id, policy.manifest)
+            await self.rollout.open(fleet, experiment.id)
             if experiment.state == "running":
                 await self._launch(experiment)
 
@@ -149,28 +116,90 @@ class Experiments:
     async def create(self, new: NewExperiment) -> Experiment:
         """Create an experiment. Raises Invalid when something of it is wrong."""
         config = await self._checker.check(new.agent, new.preset, dict(new.config))
-        now, name = self._clock.wall(), secrets.token_hex(4)
-        wanted = new.demonstrations, new.robots
+        name, wanted = new_id(), (new.demonstrations, new.robots)
         begun = await begin_with(self._settings, self._storage, name, *wanted)
-        experiment = Experiment(
-            id=name,
-            name=new.name,
-            agent=new.agent,
-            settings=new.model_dump(include=set(LearnerSettings.model_fields)),
-            config=config,
-            robots=list(new.robots),
-            rows=begun.rows,
-            state="created",
-            reason="",
-            observation_space=begun.observation_space,
-            action_space=begun.action_space,
-            created_at=now,
-            updated_at=now,
-        )
+        experiment = new_row(name, new, config, begun, self._clock.wall())
         self._writer.put(experiment)
         await self._writer.flush()
         self._know(experiment)
+        await self.rollout.open(self._reach(), experiment.id)
+        self._tell(experiment)
         return experiment
+
+    async def duplicate(self, experiment_id: str) -> Experiment:
+        """A new experiment with the same settings and notes, and no data. Raises NotFound."""
+        old = self.get(experiment_id)
+        return await self.create(
+            NewExperiment(
+                name=f"{old.name[:73]} (copy)",
+                agent=old.agent,
+                config=old.config,
+                robots=tuple(old.robots),
+                notes=old.notes,
+                **old.settings,
+            )
+        )
+
+    async def edit(self, experiment_id: str, change: ExperimentChange) -> Experiment:
+        """Change name or notes. Raises NotFound."""
+        async with self._lock(experiment_id):
+            experiment = self.get(experiment_id)
+            for field, value in change.model_dump(exclude_none=True).items():
+                setattr(experiment, field, value)
+            await self._save(experiment)
+        return experiment
+
+    async def delete(self, experiment_id: str) -> None:
+        """Remove an experiment with its rows, policies and checkpoints.
+
+        Raises:
+            NotFound: there is no such experiment.
+            Conflict: it is running or paused, or a robot has rows to deliver or still moves.
+        """
+        async with self._lock(experiment_id):
+            experiment = self.get(experiment_id)
+            if experiment.state not in DELETABLE:
+                raise Conflict(f"cannot delete a {experiment.state} experiment; stop it first")
+            await self._supervisor.stop(experiment_id)
+            await self._writer.flush()
+            refuse_busy_robots(self._reach().sessions(), experiment_id)
+            self._reach().forget(experiment_id)
+            del self._known[experiment_id]
+            self.roster.forget(experiment_id)
+            self.rollout.forget(experiment_id)
+            self._news.forget(experiment_id)
+            await self._writer.flush()
+            await asyncio.to_thread(self._removal.remove, experiment_id)
+        self.feed.publish("experiment", experiment_id, {"id": experiment_id, "state": "deleted"})
+
+    async def restore(self, experiment_id: str, number: int) -> None:
+        """Let the next learner go on from this checkpoint.
+
+        Raises:
+            NotFound: there is no such experiment or checkpoint.
+            Conflict: a learner may be at work.
+        """
+        async with self._lock(experiment_id):
+            experiment = self.get(experiment_id)
+            if experiment.state not in RESTORABLE:
+                raise Conflict(f"cannot restore in a {experiment.state} experiment; stop it first")
+            await self._supervisor.stop(experiment_id)
+            await asyncio.to_thread(checkpoint_files.restore, self._home(experiment), number)
+            self.journal.note("checkpoint_restored", f"checkpoint {number}", experiment_id)
+
+    async def assign(self, robot: str, experiment_id: str | None) -> Robot:
+        """Let a robot join this experiment only, and move there as soon as it stands still; None:
+        any experiment that has a place. Raises NotFound.
+        """
+        self.roster.get(robot)
+        if experiment_id is None:
+            found = await self.roster.assign(robot, None)
+        else:
+            async with self._lock(experiment_id):
+                await self._make_room(self.get(experiment_id), robot)
+                found = await self.roster.assign(robot, experiment_id)
+        self._let_move()
+        return found
 
     def all(self) -> list[Experiment]:
         """Every experiment, oldest first."""
@@ -188,15 +217,15 @@ class Experiments:
 
     def policy_version(self, experiment: str) -> int | None:
         """The version of its latest policy."""
-        return self._versions.get(experiment)
+        return self.rollout.newest(experiment)
 
     def latest_metrics(self, experiment: str) -> dict[str, float]:
         """The newest value of every metric that its learner has reported."""
-        return dict(self._latest.get(experiment, {}))
+        return self._news.latest(experiment)
 
     def allowed(self, experiment: Experiment) -> list[Verb]:
         """What can be done to the experiment now."""
-        return [verb for verb, (states, _) in _TRANSITIONS.items() if experiment.state in states]
+        return allowed(experiment.state)
 
     async def change(self, experiment_id: str, verb: Verb) -> Experiment:
         """Start, pause, resume or stop. Doing what is done already is fine.
@@ -205,18 +234,20 @@ class Experiments:
             NotFound: there is no such experiment.
             Conflict: its state does not allow it, or another experiment has its robots.
         """
-        experiment = self.get(experiment_id)
-        async with self._locks[experiment_id]:
-            states, target = _TRANSITIONS[verb]
+        async with self._lock(experiment_id):
+            experiment = self.get(experiment_id)  # while this waited, it may have been deleted
+            sources, target, _ = TRANSITIONS[verb]
             if experiment.state == target:
                 return experiment
-            if experiment.state not in states:
-                allowed = ", ".join(self.allowed(experiment))
-                raise Conflict(f"cannot {verb} a {experiment.state} experiment; allowed: {allowed}")
+            if experiment.state not in sources:
+                may = ", ".join(self.allowed(experiment))
+                raise Conflict(f"cannot {verb} a {experiment.state} experiment; allowed: {may}")
             if verb == "start":
-                self._refuse_taken_robots(experiment)
+                refuse_taken_robots(self.all(), experiment)
             await getattr(self, f"_{verb}")(experiment)
             await self._enter(experiment, target)
+            if target == "running":
+                self._let_move()
         return experiment
 
     # What robots do: the gateway's directory.
@@ -235,30 +266,22 @@ class Experiments:
                 (hello.action_space, "action_space"),
             )
         )
-        experiment = place_for(self.all(), robot, observation, action)
+        assigned = self.roster.assigned(robot)
+        experiment = place_for(self.all(), robot, observation, action, assigned)
         first = experiment.observation_space is None
         if first:
             experiment.observation_space, experiment.action_space = observation, action
             self._writer.put(experiment)
-        self._writer.put(
-            Robot(
-                name=robot,
-                experiment=experiment.id,
-                observation_space=observation,
-                action_space=action,
-                control_hz=hello.control_hz,
-                task=hello.task,
-                client=hello.client,
-                seen_at=self._clock.wall(),
-            )
-        )
+        self.roster.greet(hello, robot, observation, action, experiment.id)
         if first and experiment.state == "running":
             self._launch_soon(experiment)
         return experiment.id
 
     def stored(self, robot: str, experiment_id: str, chunk: Chunk) -> None:
         """A chunk is durable."""
-        experiment = self._known[experiment_id]
+        experiment = self._known.get(experiment_id)
+        if experiment is None:  # deleted since
+            return
         experiment.rows += chunk.rows
         self._writer.put(experiment)
         episode = self._book.add(robot, experiment_id, chunk, self._clock.wall())
@@ -277,21 +300,21 @@ class Experiments:
         if report.error:
             text = f"refused version {report.version}: {report.error}"
             experiment = report.experiment if report.experiment in self._known else None
-            self._note("policy_refused", text, experiment, robot)
+            self.journal.note("policy_refused", text, experiment, robot)
 
     def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
         """A robot has something to say to an operator."""
-        self._note(event.kind, event.text, experiment, robot)
+        self.journal.note(event.kind, event.text, experiment, robot)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
-        """A robot is alive. When its experiment has ended, it moves to one that has a place.
+        """A robot is alive. When its place is elsewhere, it moves.
 
         It must stand still and have delivered its rows: a new epoch begins there.
         """
-        ended = self._known[experiment]
-        if ended.state in LIVE or heartbeat.backlog_rows or heartbeat.safety not in _STILL:
+        self.roster.heard(robot)
+        if heartbeat.backlog_rows or heartbeat.safety not in STILL:
             return
-        if has_place(self.all(), robot, ended):
+        if self._moves(robot, experiment):
             self._moving.add(robot)
             self._reach().let_go(robot)
 
@@ -308,62 +331,22 @@ class Experiments:
 
     def learner_said(self, experiment: str, event: Json) -> None:
         """Keep a learner's metrics and reports; hand its policies to the robots."""
-        try:
-            self._take(experiment, event)
-        except (KeyError, TypeError, ValueError, AttributeError, DreamfleetError) as error:
-            log.warning("learner of %s: event %.200r is wrong: %r", experiment, event, error)
+        if experiment in self._known:
+            self._news.take(experiment, event)
 
     def learner_died(self, experiment_id: str, reason: str, final: bool) -> None:
         """Note why; the experiment has failed if a restart cannot help."""
-        self._note("learner_failed", reason, experiment_id)
+        self.journal.note("learner_failed", reason, experiment_id)
         if final:
             experiment = self._known[experiment_id]
             experiment.state, experiment.reason = "failed", reason
             experiment.updated_at = self._clock.wall()
             self._writer.put(experiment)
-
-    def _take(self, experiment: str, event: Json) -> None:
-        now = self._clock.wall()
-        match event["event"]:
-            case "metrics":
-                rows = _metrics(experiment, event)
-                self._note_not_finite(experiment, event["values"])
-                self._writer.put(*rows)
-                self._latest.setdefault(experiment, {}).update({m.name: m.value for m in rows})
-            case "policy":
-                self._offer(experiment, int(event["version"]), dict(event["manifest"]))
-            case "damaged":
-                self._note("checkpoint_damaged", str(event["text"]), experiment)
-            case "report":
-                name, path = str(event["name"]), str(event["path"])
-                self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
-
-    def _offer(self, experiment: str, version: int, manifest: Json) -> None:
-        """Hand a new policy to the robots, and remember it; one that cannot travel is refused."""
-        updates = int(manifest.get("updates", 0))
-        self._reach().publish(experiment, manifest)
-        self._versions[experiment] = version
-        self._writer.put(
-            Policy(
-                experiment=experiment,
-                version=version,
-                updates=updates,
-                manifest=manifest,
-                created_at=self._clock.wall(),
-            )
-        )
-
-    def _note_not_finite(self, experiment: str, values: Json) -> None:
-        """Tell, once, which metrics are no numbers any more: the learner may have diverged."""
-        names = [str(name) for name, value in values.items() if not math.isfinite(value)]
-        if names and names != self._not_finite.get(experiment):
-            self._note("not_finite", f"not finite: {', '.join(names)}"[:1000], experiment)
-        self._not_finite[experiment] = names
+            self._tell(experiment)
 
     async def _start(self, experiment: Experiment) -> None:
         await self._launch(experiment)
         self._command_robots(experiment.id, "resume")
-        self._end_episodes_elsewhere(experiment)
 
     async def _pause(self, experiment: Experiment) -> None:
         self._supervisor.pause(experiment.id)
@@ -377,11 +360,29 @@ class Experiments:
         self._command_robots(experiment.id, "pause")
         await self._supervisor.stop(experiment.id)
 
+    def _lock(self, experiment: str) -> asyncio.Lock:
+        """Held while an experiment is changed. Raises NotFound."""
+        self.get(experiment)
+        return self._locks[experiment]
+
+    async def _make_room(self, experiment: Experiment, robot: str) -> None:
+        if experiment.robots and robot not in experiment.robots:
+            experiment.robots = [*experiment.robots, robot]
+            await self._save(experiment)
+
     async def _enter(self, experiment: Experiment, state: State) -> None:
         experiment.state, experiment.reason = state, ""
+        await self._save(experiment)
+
+    async def _save(self, experiment: Experiment) -> None:
         experiment.updated_at = self._clock.wall()
         self._writer.put(experiment)
         await self._writer.flush()
+        self._tell(experiment)
+
+    def _tell(self, experiment: Experiment) -> None:
+        about = {name: getattr(experiment, name) for name in ("id", "name", "state", "reason")}
+        self.feed.publish("experiment", experiment.id, about)
 
     async def _launch(self, experiment: Experiment) -> None:
         """Start the learner, if the spaces are known: else the first robot's hello does."""
@@ -409,41 +410,22 @@ class Experiments:
             if session.experiment == experiment:
                 fleet.command(session.robot, verb)
 
-    def _end_episodes_elsewhere(self, experiment: Experiment) -> None:
-        """Pause the robots that still act for an experiment that has ended, so that they move."""
+    def _let_move(self) -> None:
+        """Pause the robots whose place is elsewhere, so that they move."""
         for session in self._reach().sessions():
-            ended = self._known[session.experiment]
-            free = not experiment.robots or session.robot in experiment.robots
-            if free and ended is not experiment and ended.state not in LIVE:
+            if self._moves(session.robot, session.experiment):
                 self._reach().command(session.robot, "pause")
+
+    def _moves(self, robot: str, experiment: str) -> bool:
+        """Whether a robot of the experiment is to leave it for another: its own has ended, or it
+        is assigned elsewhere."""
+        here = self._known[experiment]
+        assigned = self.roster.assigned(robot)
+        if here.state in LIVE and assigned in (None, here.id):
+            return False
+        place = next_place(self.all(), self.roster.get(robot), here)
+        return place is not None and place is not here
 
     def _reach(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"
         return self._fleet
-
-    def _refuse_taken_robots(self, experiment: Experiment) -> None:
-        for other in self.all():
-            both = set(experiment.robots) & set(other.robots)
-            if other is not experiment and other.state in LIVE and both:
-                names = ", ".join(sorted(both))
-                raise Conflict(f"experiment {other.id} has {names}; stop it first")
-
-    def _note(self, kind: str, text: str, experiment: str | None, robot: str | None = None) -> None:
-        now = self._clock.wall()
-        self._writer.put(Event(experiment=experiment, robot=robot, kind=kind, text=text, time=now))
-
-
-def _metrics(experiment: str, event: Json) -> list[Metric]:
-    """The finite ones: neither SQL nor JSON has a place for the others."""
-    return [
-        Metric(
-            experiment=experiment,
-            name=str(name),
-            updates=int(event["updates"]),
-            rows=int(event["rows"]),
-            time=float(event["time"]),
-            value=float(value),
-        )
-        for name, value in event["values"].items()
-        if math.isfinite(value)
-    ]

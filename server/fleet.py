@@ -8,8 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.messages import Heartbeat, Verb
+from robot_client.messages import ANY_EPISODE, Heartbeat, Verb
 from robot_client.schema import Json
+from server.replay.store import ReplayStore
+from server.sessions import Order
 
 
 class Session(Protocol):
@@ -26,6 +28,21 @@ class Session(Protocol):
         ...
 
     @property
+    def epoch(self) -> str:
+        """Of its spool, to which its episodes' numbers belong."""
+        ...
+
+    @property
+    def age(self) -> float:
+        """Seconds since its last message."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Made durable during this session."""
+        ...
+
+    @property
     def heartbeat(self) -> Heartbeat | None:
         """The last one."""
         ...
@@ -39,12 +56,31 @@ class Session(Protocol):
 class Fleet(Protocol):
     """Reaches the robots."""
 
-    def publish(self, experiment: str, manifest: Json) -> None:
-        """Offer this policy to every robot of the experiment, now and when one connects."""
+    @property
+    def problem(self) -> str:
+        """Why rows cannot be stored at the moment; empty when they can."""
         ...
 
-    def command(self, robot: str, verb: Verb) -> int:
+    @property
+    def refused(self) -> int:
+        """Messages refused so far."""
+        ...
+
+    def publish(self, experiment: str, manifest: Json) -> None:
+        """Offer this policy to every robot of the experiment, now and when one connects, but to
+        those that have one of their own."""
+        ...
+
+    def publish_to(self, robot: str, experiment: str, manifest: Json | None) -> None:
+        """Offer this robot a policy of its own while it is of the experiment; None: that of all."""
+        ...
+
+    def command(self, robot: str, verb: Verb, episode: int = ANY_EPISODE) -> int:
         """Send a command to a connected robot; returns its id. Raises NotFound."""
+        ...
+
+    def order(self, number: int) -> Order:
+        """What became of a command. Raises NotFound."""
         ...
 
     def let_go(self, robot: str) -> None:
@@ -57,4 +93,12 @@ class Fleet(Protocol):
 
     def camera(self, robot: str) -> NDArray[np.uint8] | None:
         """The last picture (H, W, C) that the robot sent, if any."""
+        ...
+
+    def store(self, experiment: str) -> ReplayStore:
+        """The open replay store of an experiment. Raises ReplayError."""
+        ...
+
+    def forget(self, experiment: str) -> None:
+        """The experiment is to be removed: close its store and open it never again."""
         ...

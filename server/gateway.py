@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import zmq
@@ -27,6 +27,7 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from robot_client.clock import Clock
 from robot_client.errors import DreamfleetError, FieldError, MessageError, SchemaError
 from robot_client.messages import (
+    ANY_EPISODE,
     Ack,
     BlobPart,
     BlobRequest,
@@ -35,7 +36,6 @@ from robot_client.messages import (
     Heartbeat,
     Hello,
     Message,
-    PolicyOffer,
     PolicyReport,
     Pulse,
     Rejected,
@@ -48,7 +48,9 @@ from robot_client.messages import (
 from robot_client.schema import Chunk, Json, check_columns, is_name
 from robot_client.wire import Limits
 from server.curve import Curve, is_loopback, lock
-from server.errors import NotFound, SettingsError
+from server.directory import Directory
+from server.errors import NotFound, ReplayError, SettingsError
+from server.offers import Offers
 from server.replay.store import Outcome, ReplayStore
 from server.sessions import (
     Order,
@@ -68,38 +70,6 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 0.25
 PART_BYTES = 256 * 2**10  # of a blob, so that weights never hold up an emergency stop for long
 BURST = 256  # messages handled before the event loop gets its turn
-
-
-class Directory(Protocol):
-    """Who knows experiments and listens to robots. All calls come from the event loop."""
-
-    def admit(self, robot: str, hello: Hello) -> str:
-        """Id of the experiment that the robot joins. Raises DreamfleetError to refuse it."""
-        ...
-
-    def joined(self, robot: str, experiment: str) -> None:
-        """The robot has been welcomed, and can be given commands."""
-        ...
-
-    def stored(self, robot: str, experiment: str, chunk: Chunk) -> None:
-        """New rows are durable: the chunk without what was stored before."""
-        ...
-
-    def learner_state(self, experiment: str) -> str:
-        """None, starting, running, paused or failed; lower case."""
-        ...
-
-    def policy_reported(self, robot: str, report: PolicyReport) -> None:
-        """A robot has swapped a policy in, or refused it."""
-        ...
-
-    def event(self, robot: str, experiment: str, event: Event) -> None:
-        """A robot has something to say to an operator."""
-        ...
-
-    def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
-        """A robot's control loop is alive."""
-        ...
 
 
 class Gateway:
@@ -139,8 +109,9 @@ class Gateway:
         self._limits = limits or Limits()
         self._sessions, self._orders = Sessions(), Orders()
         self._stores: dict[str, ReplayStore] = {}
-        self._offers: dict[str, list[Any]] = {}  # experiment -> encoded PolicyOffer
-        self._writer = ChunkWriter(self._stores.__getitem__, self._committed_soon, queue_bytes)
+        self._offers = Offers(self._limits)
+        self._gone: set[str] = set()  # experiments that have been removed
+        self._writer = ChunkWriter(self.store, self._committed_soon, queue_bytes)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._authenticator: AsyncioAuthenticator | None = None
@@ -183,13 +154,28 @@ class Gateway:
             store.close()
 
     def publish(self, experiment: str, manifest: Json) -> None:
-        """Offer a policy to the robots of an experiment, now and when they connect."""
-        self._offers[experiment] = encode(PolicyOffer(manifest), self._limits)
+        """Offer a policy to the robots of an experiment, now and when they connect, but to those
+        that have one of their own."""
+        self._offers.put(experiment, "", manifest)
         for session in self._sessions.of_experiment(experiment):
-            if self._curve is None or self._curve.robot_of(session.key or "") == session.robot:
-                self._send_frames(session.peer, self._offers[experiment])
+            if not self._offers.has_own(experiment, session.robot):
+                self._offer(session)
 
-    def command(self, robot: str, verb: Verb) -> int:
+    def publish_to(self, robot: str, experiment: str, manifest: Json | None) -> None:
+        """Offer a robot a policy of its own while it is of the experiment; None: that of all."""
+        self._offers.put(experiment, robot, manifest)
+        session = self._sessions.of_robot(robot)
+        if session is not None and session.experiment == experiment:
+            self._offer(session)
+
+    def _offer(self, session: Session) -> None:
+        if self._curve and self._curve.robot_of(session.key or "") != session.robot:
+            return  # its key has been revoked since
+        frames = self._offers.of(session.experiment, session.robot)
+        if frames is not None:
+            self._send_frames(session.peer, frames)
+
+    def command(self, robot: str, verb: Verb, episode: int = ANY_EPISODE) -> int:
         """Send a command; it is repeated when the robot reconnects without having answered.
 
         Raises NotFound when the robot has not connected since the server started.
@@ -197,7 +183,7 @@ class Gateway:
         session = self._sessions.of_robot(robot)
         if session is None:
             raise NotFound(f"robot {robot} is not connected")
-        command = self._orders.add(robot, verb)
+        command = self._orders.add(robot, verb, episode)
         self._send(session.peer, command)
         return command.id
 
@@ -222,9 +208,21 @@ class Gateway:
 
     def store(self, experiment: str) -> ReplayStore:
         """The open replay store of an experiment. Raises ReplayError."""
+        if experiment in self._gone:
+            raise ReplayError(f"experiment {experiment} has been removed")
         if experiment not in self._stores:
             self._stores[experiment] = ReplayStore(self._replay_dir(experiment))
         return self._stores[experiment]
+
+    def forget(self, experiment: str) -> None:
+        """Close the store of an experiment that is removed; it is never opened again."""
+        self._gone.add(experiment)
+        self._offers.forget(experiment)
+        for session in self._sessions.of_experiment(experiment):
+            self._sessions.forget(session.peer)
+        store = self._stores.pop(experiment, None)
+        if store is not None:
+            store.close()
 
     @property
     def problem(self) -> str:
@@ -344,11 +342,10 @@ class Gateway:
             raise SchemaError("first_seq", f"0 to {next_seq}, or a new epoch", hello.first_seq)
         camera = camera_of(fields)
         self._sessions.open(
-            Session(hello.robot, peer, hello.epoch, experiment, fields, camera, now, key)
+            session := Session(hello.robot, peer, hello.epoch, experiment, fields, camera, now, key)
         )
         self._send(peer, Welcome(hello.robot, experiment, next_seq, HEARTBEAT_S))
-        if experiment in self._offers:
-            self._send_frames(peer, self._offers[experiment])
+        self._offer(session)
         for command in self._orders.pending(hello.robot):
             self._send(peer, command)
         self._directory.joined(hello.robot, experiment)

@@ -13,7 +13,7 @@ FILE = "experiment.json"
 class LearnerSettings(BaseModel):
     """How an experiment's learner works, whatever the agent is."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     train_ratio: float = Field(
         default=64.0, gt=0, le=65536, description="Rows replayed per row stored."

@@ -12,10 +12,12 @@ from pathlib import Path
 from robot_client.clock import SystemClock
 from server.access import curve_of, refuse_open_doors
 from server.agent_catalog import AgentCatalog
+from server.directory import Directory
 from server.errors import SettingsError
 from server.experiments import Experiments
 from server.fleet import Fleet
-from server.gateway import Directory, Gateway
+from server.gateway import Gateway
+from server.rollout import blob_path
 from server.settings import Settings
 from server.storage import Storage, Writer
 
@@ -96,7 +98,7 @@ def _gateway(settings: Settings, directory: Directory) -> Gateway:
         settings.gateway,
         directory,
         replay_dir=lambda experiment: settings.experiment_dir(experiment) / "replay",
-        blob_path=lambda experiment, digest: settings.experiment_dir(experiment) / "blobs" / digest,
+        blob_path=lambda experiment, digest: blob_path(settings.experiment_dir(experiment), digest),
         clock=SystemClock(),
         curve=curve_of(settings.data),
     )

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_client.errors import SchemaError
-from robot_client.messages import Command, Heartbeat, Hello, Verb
+from robot_client.messages import ANY_EPISODE, Command, Heartbeat, Hello, Verb
 from robot_client.schema import MAX_NAME_BYTES, Field, Task, is_name, row_fields, space_from_json
 from server.errors import NotFound
 
@@ -59,6 +59,7 @@ class SessionInfo:
 
     robot: str
     experiment: str
+    epoch: str
     heartbeat: Heartbeat | None
     has_camera: bool
     age: float
@@ -159,6 +160,7 @@ class Sessions:
             SessionInfo(
                 robot=name,
                 experiment=s.experiment,
+                epoch=s.epoch,
                 heartbeat=s.heartbeat,
                 has_camera=bool(s.camera),
                 age=now - s.seen,
@@ -200,9 +202,9 @@ class Orders:
         self._orders: dict[int, Order] = {}
         self._ids = count(1)
 
-    def add(self, robot: str, verb: Verb) -> Command:
+    def add(self, robot: str, verb: Verb, episode: int = ANY_EPISODE) -> Command:
         """A new command."""
-        command = Command(next(self._ids), verb)
+        command = Command(next(self._ids), verb, episode)
         for old in self.pending(robot):
             if old.verb == _UNDOES.get(verb):
                 self._orders[old.id] = Order(robot, old, f"undone by command {command.id}")

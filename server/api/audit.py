@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from server.api.callers import operators_only
 from server.api.deps import Running
+from server.api.paging import Page, Paged
 from server.api.schemas import View
 
 router = APIRouter(prefix="/audit", tags=["audit"], dependencies=[Depends(operators_only)])
@@ -29,12 +29,8 @@ class AuditView(View):
 
 
 @router.get("")
-async def list_audit(
-    service: Running,
-    before: Annotated[int | None, Query(ge=1, description="Go on below this id.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[AuditView]:
+async def list_audit(service: Running, paging: Paged) -> Page[AuditView]:
     """Every change and every wrong token, newest first."""
     await service.writer.flush()
-    found = await asyncio.to_thread(service.storage.audit, before, limit)
-    return [AuditView.model_validate(each) for each in found]
+    found, total = await asyncio.to_thread(service.storage.audit, paging.offset, paging.limit)
+    return paging.page([AuditView.model_validate(each) for each in found], total)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection, Request
 
 from server.api.deps import Running
+from server.api.problems import answers, problems
 from server.api.schemas import View
 from server.datasets.archive import pack
 from server.datasets.desk import Desk
@@ -73,7 +74,7 @@ async def list_datasets(desk: AtDesk) -> list[Dataset]:
     return await desk.list()
 
 
-@router.get("/datasets/{name}")
+@router.get("/datasets/{name}", responses=problems(404))
 async def get_dataset(name: str, desk: AtDesk) -> Dataset:
     """One dataset."""
     return await desk.get(name)
@@ -82,6 +83,7 @@ async def get_dataset(name: str, desk: AtDesk) -> Dataset:
 @router.put(
     "/datasets/{name}",
     status_code=202,
+    responses=problems(404, 409),
     openapi_extra={"requestBody": {"required": True, "content": _TAR}},
 )
 async def import_dataset(
@@ -102,13 +104,13 @@ async def import_dataset(
         raise
 
 
-@router.post("/datasets/{name}/verify", status_code=202)
+@router.post("/datasets/{name}/verify", status_code=202, responses=problems(404, 409))
 async def verify_dataset(name: str, desk: AtDesk) -> JobView:
     """Check that a dataset is whole; the job's result has `problems`, none if it is."""
     return _view(await desk.verify(name))
 
 
-@router.delete("/datasets/{name}", status_code=204)
+@router.delete("/datasets/{name}", status_code=204, responses=problems(404))
 async def delete_dataset(name: str, desk: AtDesk) -> None:
     """Delete a dataset. Experiments that began with it keep their copy."""
     await desk.delete(name)
@@ -120,14 +122,18 @@ async def list_exports(desk: AtDesk) -> list[str]:
     return await asyncio.to_thread(desk.exports)
 
 
-@router.post("/exports", status_code=202)
-async def export(new: NewExport, service: Running, desk: AtDesk) -> JobView:
+@router.post("/exports", status_code=202, responses=problems(404, 409))
+async def export_episodes(new: NewExport, service: Running, desk: AtDesk) -> JobView:
     """Export episodes. The export has the job's id, and can be fetched once the job is done."""
     experiment = service.experiments.get(new.experiment)
     return _view(await desk.export(experiment, new.format, new.images, new.episodes))
 
 
-@router.get("/exports/{export}/archive", responses={200: {"content": _TAR}})
+@router.get(
+    "/exports/{export}/archive",
+    response_class=StreamingResponse,
+    responses=problems(404) | answers("application/x-tar"),
+)
 async def download_export(export: str, desk: AtDesk) -> StreamingResponse:
     """A finished export as a tar stream."""
     folder = desk.export_folder(export)
@@ -135,7 +141,7 @@ async def download_export(export: str, desk: AtDesk) -> StreamingResponse:
     return StreamingResponse(pack(folder), media_type="application/x-tar", headers=headers)
 
 
-@router.delete("/exports/{export}", status_code=204)
+@router.delete("/exports/{export}", status_code=204, responses=problems(404))
 async def delete_export(export: str, desk: AtDesk) -> None:
     """Delete a finished export, once it has been fetched."""
     await desk.delete_export(export)
@@ -147,7 +153,7 @@ async def list_jobs(desk: AtDesk) -> list[JobView]:
     return [_view(job) for job in desk.jobs.all()]
 
 
-@router.get("/jobs/{job}")
+@router.get("/jobs/{job}", responses=problems(404))
 async def get_job(job: str, desk: AtDesk) -> JobView:
     """How far a job is."""
     return _view(desk.jobs.get(job))

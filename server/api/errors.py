@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from robot_client.errors import DreamfleetError, FieldError
-from server.errors import Conflict, Forbidden, NotFound, TooManyAttempts, Unauthorized
+from server.api.problems import MEDIA_TYPE, Problem
+from server.errors import Conflict, Forbidden, NotFound, NotReady, TooManyAttempts, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
     Unauthorized: (401, "unauthorized"),
     Forbidden: (403, "forbidden"),
     TooManyAttempts: (429, "too many attempts"),
+    NotReady: (503, "not ready"),
 }
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "60"}}
 
@@ -34,10 +35,15 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _problem(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail} | more
-    headers = _HEADERS.get(status)
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+def _problem(status: int, title: str, detail: str, **more: str) -> JSONResponse:
+    texts = {name: _sendable(text) for name, text in (more | {"detail": detail}).items()}
+    body = Problem(title=title, status=status, **texts).model_dump(exclude_none=True)
+    return JSONResponse(body, status, _HEADERS.get(status), media_type=MEDIA_TYPE)
+
+
+def _sendable(text: str) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair may have come in."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def problem_of(error: Exception) -> JSONResponse:
@@ -64,7 +70,9 @@ async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _problem(error.status_code, str(error.detail).lower(), str(error.detail))
+    answer = _problem(error.status_code, str(error.detail).lower(), str(error.detail))
+    answer.headers.update(error.headers or {})  # such as Allow
+    return answer
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

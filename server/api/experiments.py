@@ -3,62 +3,115 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import FileResponse
 
 from server.api.deps import Running
-from server.api.schemas import EpisodeView, EventView, ExperimentView, LearnerView
-from server.errors import NotFound
-from server.experiments import NewExperiment, Verb
+from server.api.paging import Page, Paged
+from server.api.params import ExperimentId
+from server.api.problems import answers, problems
+from server.api.schemas import EventView, ExperimentView, LearnerView, columns_of
+from server.errors import Invalid, NotFound
+from server.new_experiment import ExperimentChange, NewExperiment
 from server.service import Service
+from server.states import Verb, as_markdown
 from server.storage import Experiment
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
+NEW = {
+    "a ball": {
+        "summary": "Dreamer on one robot, small enough for a laptop",
+        "value": {"name": "ball", "agent": "dreamer", "preset": "laptop", "robots": ["ball-1"]},
+    }
+}
 
-@router.post("", status_code=201)
-async def create(new: NewExperiment, service: Running) -> ExperimentView:
+
+@router.post("", status_code=201, responses=problems(404))
+async def create_experiment(
+    new: Annotated[NewExperiment, Body(openapi_examples=NEW)],
+    service: Running,
+) -> ExperimentView:
     """Create an experiment; it learns once it is started."""
     return _view(service, await service.experiments.create(new))
 
 
 @router.get("")
-async def list_experiments(service: Running) -> list[ExperimentView]:
+async def list_experiments(service: Running, paging: Paged) -> Page[ExperimentView]:
     """Every experiment, oldest first."""
-    return [_view(service, experiment) for experiment in service.experiments.all()]
+    page = paging.cut(service.experiments.all())
+    return paging.page([_view(service, experiment) for experiment in page.items], page.total)
 
 
-@router.get("/{experiment}")
-async def get(experiment: str, service: Running) -> ExperimentView:
+@router.get("/{experiment}", responses=problems(404))
+async def get_experiment(experiment: ExperimentId, service: Running) -> ExperimentView:
     """One experiment."""
     return _view(service, service.experiments.get(experiment))
 
 
-@router.post("/{experiment}/{verb}")
-async def change(experiment: str, verb: Verb, service: Running) -> ExperimentView:
+@router.patch("/{experiment}", responses=problems(404))
+async def edit_experiment(
+    experiment: ExperimentId, change: ExperimentChange, service: Running
+) -> ExperimentView:
+    """Change name or notes, in any state."""
+    return _view(service, await service.experiments.edit(experiment, change))
+
+
+@router.delete("/{experiment}", status_code=204, responses=problems(404, 409))
+async def delete_experiment(
+    experiment: ExperimentId,
+    service: Running,
+    confirm: Annotated[str, Query(description="The experiment's id once more.")],
+) -> None:
+    """Remove an experiment with its rows, policies and checkpoints, for good.
+
+    It must not be running or paused. Its robots are let go; none may have rows to deliver.
+    """
+    if confirm != experiment:
+        raise Invalid("confirm", f"the experiment's id, {experiment!r}", repr(confirm)[:80])
+    await service.experiments.delete(experiment)
+
+
+@router.post("/{experiment}/duplicate", status_code=201, responses=problems(404))
+async def duplicate_experiment(experiment: ExperimentId, service: Running) -> ExperimentView:
+    """A new experiment with the same agent, settings and robots, and no data."""
+    return _view(service, await service.experiments.duplicate(experiment))
+
+
+@router.post(
+    "/{experiment}/{verb}",
+    responses=problems(404, 409),
+    description=f"Start, pause, resume or stop. Idempotent.\n\n{as_markdown()}",
+)
+async def change_experiment(
+    experiment: ExperimentId,
+    verb: Annotated[Verb, Path(description="What is to be done.")],
+    service: Running,
+) -> ExperimentView:
     """Start, pause, resume or stop. Idempotent; 409 says what the state allows."""
     return _view(service, await service.experiments.change(experiment, verb))
 
 
-@router.get("/{experiment}/episodes")
-async def episodes(experiment: str, service: Running, since: float = 0.0) -> list[EpisodeView]:
-    """Episodes that ended after `since`, oldest first."""
+@router.get("/{experiment}/events", responses=problems(404))
+async def list_experiment_events(
+    experiment: ExperimentId, service: Running, paging: Paged
+) -> Page[EventView]:
+    """What an operator should know of one experiment, newest first."""
     service.experiments.get(experiment)
-    found = await asyncio.to_thread(service.storage.episodes, experiment, since)
-    return [EpisodeView.model_validate(_columns(EpisodeView, episode)) for episode in found]
+    found, total = await asyncio.to_thread(
+        service.storage.events, experiment, offset=paging.offset, limit=paging.limit
+    )
+    return paging.page([EventView.model_validate(event) for event in found], total)
 
 
-@router.get("/{experiment}/events")
-async def events(experiment: str, service: Running) -> list[EventView]:
-    """The newest events, newest first."""
-    service.experiments.get(experiment)
-    found = await asyncio.to_thread(service.storage.events, experiment)
-    return [EventView.model_validate(_columns(EventView, event)) for event in found]
-
-
-@router.get("/{experiment}/reports/latest")
-async def latest_report(experiment: str, service: Running) -> FileResponse:
+@router.get(
+    "/{experiment}/reports/latest",
+    response_class=FileResponse,
+    responses=problems(404) | answers("image/png"),
+)
+async def get_latest_report(experiment: ExperimentId, service: Running) -> FileResponse:
     """The newest picture of what the learner knows."""
     service.experiments.get(experiment)
     report = await asyncio.to_thread(service.storage.latest_report, experiment)
@@ -66,18 +119,15 @@ async def latest_report(experiment: str, service: Running) -> FileResponse:
     path = (home / report.path).resolve() if report else None
     if path is None or not path.is_relative_to(home.resolve()) or not path.is_file():
         raise NotFound(f"experiment {experiment!r} has no report yet")
-    return FileResponse(path, headers={"Cache-Control": "no-store"})
+    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 
 def _view(service: Service, experiment: Experiment) -> ExperimentView:
     live = {
         "learner": LearnerView.model_validate(service.experiments.learner(experiment.id)),
         "policy_version": service.experiments.policy_version(experiment.id),
+        "policy_offered": service.experiments.rollout.offered(experiment.id),
         "allowed": service.experiments.allowed(experiment),
     }
-    stored = {k: v for k, v in _columns(ExperimentView, experiment).items() if k not in live}
+    stored = {k: v for k, v in columns_of(ExperimentView, experiment).items() if k not in live}
     return ExperimentView.model_validate(stored | live)
-
-
-def _columns(view: type, row: object) -> dict[str, object]:
-    return {name: getattr(row, name, None) for name in view.model_fields}  # type: ignore[attr-defined]

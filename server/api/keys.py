@@ -15,6 +15,7 @@ from server.access import RobotKey, make_server_pair, server_pair
 from server.access.robot_keys import OVERLAP_S
 from server.api.callers import Keys, Who
 from server.api.deps import Running
+from server.api.problems import problems
 from server.api.schemas import View
 
 router = APIRouter(prefix="/keys", tags=["keys"])
@@ -79,7 +80,7 @@ async def list_keys(service: Running, keys: Keys) -> KeysView:
     )
 
 
-@router.post("/{robot}/enrol", status_code=201)
+@router.post("/{robot}/enrol", status_code=201, responses=problems(409))
 async def enrol_key(robot: str, new: NewKey, service: Running, keys: Keys, who: Who) -> KeyView:
     """Let a new robot in, by its public key.
 
@@ -89,14 +90,14 @@ async def enrol_key(robot: str, new: NewKey, service: Running, keys: Keys, who: 
     return view_of(keys, await asyncio.to_thread(keys.enrol, robot, new.key, who.name))
 
 
-@router.post("/{robot}/rotate", status_code=201)
+@router.post("/{robot}/rotate", status_code=201, responses=problems(404, 409))
 async def rotate_key(robot: str, new: Rotation, keys: Keys, who: Who) -> KeyView:
     """Give a robot a new key; the old ones stay valid for a while."""
     made = await asyncio.to_thread(keys.rotate, robot, new.key, who.name, new.overlap_s)
     return view_of(keys, made)
 
 
-@router.post("/{robot}/revoke")
+@router.post("/{robot}/revoke", responses=problems(404))
 async def revoke_key(robot: str, what: Revocation, keys: Keys, who: Who) -> list[KeyView]:
     """End a robot's keys for good; its very next message is refused."""
     ended = await asyncio.to_thread(keys.revoke, robot, who.name, what.key)

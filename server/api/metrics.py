@@ -3,62 +3,106 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
 
 from server.api.deps import Running
+from server.api.params import Time
+from server.api.problems import answers, problems
 from server.api.schemas import MetricsView, SeriesView
-from server.storage import Storage
+from server.storage import Bucket, Storage
 
 EPISODE_RETURN = "episode_return"
-
-Point = tuple[float, int, float]  # time, updates, value
+_FOREVER = 1e300
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
 
+Experiment = Annotated[str, Query(description="Id of an experiment.")]
+Names = Annotated[list[str] | None, Query(description="Metrics; repeatable.", max_length=100)]
 
-@router.get("")
-async def metrics(
+
+@router.get("", responses=problems(404))
+async def query_metrics(
     service: Running,
-    experiment: str,
-    name: Annotated[list[str] | None, Query()] = None,
-    since: float = 0.0,
-    points: Annotated[int, Query(ge=1, le=10_000)] = 500,
+    experiment: Experiment,
+    name: Names = None,
+    since: Time = None,
+    until: Time = None,
+    points: Annotated[int, Query(ge=1, le=10_000, description="Points at most.")] = 500,
 ) -> MetricsView:
     """The newest value of every metric, and the series named, thinned to at most `points`.
 
+    A point is the mean of the values of an equal length of time, with the lowest and the highest.
     `episode_return` is the sum of rewards of each episode; its `updates` is its policy's version.
     """
     service.experiments.get(experiment)
-    storage = service.storage
-    latest = service.experiments.latest_metrics(experiment)
-    series = {
-        one: _series(
-            thin(await asyncio.to_thread(_points, storage, experiment, one, since), points)
-        )
+    await service.writer.settle()
+    span = (0.0 if since is None else since, _FOREVER if until is None else until)
+    found = {
+        one: await asyncio.to_thread(_buckets, service.storage, experiment, one, span, points)
         for one in name or []
     }
-    return MetricsView(experiment=experiment, latest=latest, series=series)
+    return MetricsView(
+        experiment=experiment,
+        latest=service.experiments.latest_metrics(experiment),
+        series={one: _series(buckets) for one, buckets in found.items()},
+    )
 
 
-def thin(points: list[Point], most: int) -> list[Point]:
-    """At most `most` points: each is the mean of neighbours, at the place of the last of them."""
-    width = -(-len(points) // most) or 1
-    groups = [points[i : i + width] for i in range(0, len(points), width)]
-    return [(g[-1][0], g[-1][1], sum(p[2] for p in g) / len(g)) for g in groups]
+@router.get("/names", responses=problems(404))
+async def list_metric_names(service: Running, experiment: Experiment) -> list[str]:
+    """Every metric that the experiment has, and `episode_return`."""
+    service.experiments.get(experiment)
+    return sorted({EPISODE_RETURN, *service.experiments.latest_metrics(experiment)})
 
 
-def _points(storage: Storage, experiment: str, name: str, since: float) -> list[Point]:
+@router.get(
+    "/export.csv",
+    response_class=StreamingResponse,
+    responses=problems(404) | answers("text/csv"),
+)
+async def export_metrics(
+    service: Running, experiment: Experiment, name: Names = None
+) -> StreamingResponse:
+    """All values of these metrics, or of all, as CSV: name, time, updates, rows, value."""
+    service.experiments.get(experiment)
+    await service.writer.settle()
+    lines = _csv(service.storage, experiment, name or [])
+    headers = {"Content-Disposition": f'attachment; filename="{experiment}-metrics.csv"'}
+    return StreamingResponse(lines, media_type="text/csv", headers=headers)
+
+
+def _csv(storage: Storage, experiment: str, names: list[str]) -> Iterator[str]:
+    line = io.StringIO()
+    write = csv.writer(line)
+    write.writerow(("name", "time", "updates", "rows", "value"))
+    for metric in storage.every_metric(experiment, names):
+        write.writerow((metric.name, metric.time, metric.updates, metric.rows, metric.value))
+        if line.tell() > 2**16:
+            yield line.getvalue()
+            line.seek(0)
+            line.truncate()
+    yield line.getvalue()
+
+
+def _buckets(
+    storage: Storage, experiment: str, name: str, span: tuple[float, float], points: int
+) -> list[Bucket]:
     if name == EPISODE_RETURN:
-        episodes = storage.episodes(experiment, since)
-        return [(e.ended_at, e.policy_last, e.total_reward) for e in episodes]
-    return [(m.time, m.updates, m.value) for m in storage.metrics(experiment, name, since)]
+        return storage.return_buckets(experiment, *span, points)
+    return storage.metric_buckets(experiment, name, *span, points)
 
 
-def _series(points: list[Point]) -> SeriesView:
+def _series(buckets: list[Bucket]) -> SeriesView:
     return SeriesView(
-        time=[p[0] for p in points],
-        updates=[p[1] for p in points],
-        value=[p[2] for p in points],
+        time=[b.time for b in buckets],
+        updates=[b.updates for b in buckets],
+        value=[b.mean for b in buckets],
+        low=[b.low for b in buckets],
+        high=[b.high for b in buckets],
     )

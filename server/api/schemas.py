@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.experiments import Verb
+from server.marks import Outcome
+from server.states import State, Verb
 
 
 class View(BaseModel):
@@ -24,6 +25,12 @@ class HealthView(View):
     robots: int
 
 
+class ReadyView(View):
+    """The server can do its work."""
+
+    status: str
+
+
 class AgentView(View):
     """An algorithm, and the JSON schema of its config; `error` says why it has none."""
 
@@ -31,6 +38,10 @@ class AgentView(View):
     doc: str
     presets: list[str]
     config_schema: dict[str, Any] | None
+    accepts: list[str] = Field(
+        description="Of continuous and discrete actions, vectors and images observed, and goals.",
+        examples=[["continuous", "discrete", "vectors", "images"]],
+    )
     error: str | None
 
 
@@ -50,12 +61,13 @@ class ExperimentView(View):
 
     id: str
     name: str
+    notes: str
     agent: str
     config: dict[str, Any]
     robots: list[str]
     settings: dict[str, Any]
     rows: int
-    state: str
+    state: State
     reason: str
     observation_space: dict[str, Any] | None
     action_space: dict[str, Any] | None
@@ -63,12 +75,14 @@ class ExperimentView(View):
     updated_at: float
     learner: LearnerView
     policy_version: int | None
+    policy_offered: int | None
     allowed: list[Verb]
 
 
 class EpisodeView(View):
-    """A finished episode; see `server.storage.Episode`."""
+    """A finished episode and what people said of it; see `server.storage.Episode`."""
 
+    id: str
     robot: str
     task: str
     epoch: str
@@ -80,11 +94,30 @@ class EpisodeView(View):
     source: str
     is_terminal: bool
     ended_at: float
+    outcome: Outcome | None
+    discarded: bool
+
+
+class EpisodeMark(View):
+    """What to say of an episode; what is left out stays."""
+
+    outcome: Outcome | None = None
+    discarded: bool | None = None
+
+
+class SignalsView(View):
+    """Numbers of an episode: `row` are the indices of the rows shown, of `rows` in all."""
+
+    rows: int
+    row: list[int]
+    columns: dict[str, list[Any]]
+    cameras: list[str]
 
 
 class EventView(View):
     """Something that an operator should know."""
 
+    experiment: str | None
     robot: str | None
     kind: str
     text: str
@@ -96,16 +129,28 @@ class RobotView(View):
 
     name: str
     experiment: str | None
+    assigned: str | None = Field(description="The only experiment that it may join, if any.")
     connected: bool
     control_hz: float
     task: dict[str, Any]
     client: str
+    seen_at: float
+    silent_s: float | None = Field(default=None, description="Seconds since its last message.")
+    epoch: str | None = None
+    session_rows: int | None = Field(default=None, description="Stored since it connected.")
     policy_version: int | None = None
+    policy_offered: int | None = None
+    policy_age_s: float | None = Field(
+        default=None, description="Seconds since that version was published."
+    )
     safety: str | None = None
     reason: str | None = None
     backlog_rows: int | None = None
     loop_hz: float | None = None
     missed_ticks: int | None = None
+    latency: float | None = Field(
+        default=None, description="Seconds of the slowest of the last choices of an action."
+    )
     episode: int | None = None
     surprise: float | None = Field(
         default=None,
@@ -113,6 +158,12 @@ class RobotView(View):
         " expected; below 0 where its policy does not say.",
     )
     has_camera: bool = False
+
+
+class Assignment(View):
+    """Where a robot belongs; null: wherever there is a place."""
+
+    experiment: str | None = Field(max_length=200, examples=["5f0c1a2b"])
 
 
 class CommandView(View):
@@ -123,12 +174,97 @@ class CommandView(View):
     id: int
 
 
+class OrderView(CommandView):
+    """A command, and what became of it: `error` says why it was not obeyed."""
+
+    done: bool
+    error: str
+
+
+class ReturnsView(View):
+    """Returns of the episodes that ended with a version, but for the discarded."""
+
+    episodes: int
+    mean: float
+    low: float
+    high: float
+
+
+class PolicyView(View):
+    """A version of a policy. `available`: its files are there; `robots` are its canaries."""
+
+    version: int
+    updates: int
+    created_at: float
+    kind: str | None
+    nbytes: int
+    available: bool
+    offered: bool
+    robots: list[str]
+    returns: ReturnsView | None
+
+
+class RolloutView(View):
+    """Versions by what they are: `offered` to all robots that are no canaries."""
+
+    newest: int | None
+    offered: int | None
+    pinned: int | None
+    canaries: dict[str, int]
+
+
+class Canary(View):
+    """The version that one robot is to try."""
+
+    version: int = Field(ge=0, le=2**53, strict=True, examples=[7])
+
+
+class CheckpointView(View):
+    """A checkpoint after `number` updates; `aside`: an older one was restored in its place."""
+
+    number: int
+    nbytes: int
+    saved_at: float
+    aside: bool
+
+
+class StreamView(View):
+    """A robot's epoch: rows 0 to next_seq - 1 are stored."""
+
+    robot: str
+    epoch: str
+    next_seq: int
+    episode: int
+    ended: bool
+
+
+class ReplayView(View):
+    """How much an experiment has stored."""
+
+    rows: int
+    chunks: int
+    discarded_episodes: int
+    nbytes: int
+    streams: list[StreamView]
+
+
+class ReplayAuditView(View):
+    """What a walk over all rows has found; whole means that `problems` is empty."""
+
+    rows: int
+    chunks: int
+    streams: int
+    problems: list[str]
+
+
 class SeriesView(View):
-    """One metric over time: three lists of the same length."""
+    """One metric over time: lists of the same length; `value` is the mean of each point."""
 
     time: list[float]
     updates: list[int]
     value: list[float]
+    low: list[float]
+    high: list[float]
 
 
 class MetricsView(View):
@@ -137,3 +273,8 @@ class MetricsView(View):
     experiment: str
     latest: dict[str, float]
     series: dict[str, SeriesView]
+
+
+def columns_of(view: type[View], row: object) -> dict[str, object]:
+    """The attributes of a row that a view shows."""
+    return {name: getattr(row, name, None) for name in view.model_fields}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.access import Role, Token, Tokens
 from server.api.callers import Gatekeeper, Who, operators_only
+from server.api.problems import problems
 from server.api.schemas import View
 
 router = APIRouter(prefix="/tokens", tags=["tokens"], dependencies=[Depends(operators_only)])
@@ -47,7 +48,7 @@ async def list_tokens(guard: Gatekeeper) -> list[TokenView]:
     return [view_of(guard.tokens, token) for token in guard.tokens.all()]
 
 
-@router.post("/{name}", status_code=201)
+@router.post("/{name}", status_code=201, responses=problems(409))
 async def create_token(name: str, new: NewToken, guard: Gatekeeper, who: Who) -> NewTokenView:
     """Make a token. With the first one, which is an operator's, the server asks for tokens."""
     tokens = guard.tokens
@@ -55,7 +56,7 @@ async def create_token(name: str, new: NewToken, guard: Gatekeeper, who: Who) ->
     return NewTokenView(**view_of(tokens, made).model_dump(), token=text)
 
 
-@router.post("/{name}/revoke")
+@router.post("/{name}/revoke", responses=problems(404))
 async def revoke_token(name: str, guard: Gatekeeper, who: Who) -> TokenView:
     """End a token for good. Also after the last one is gone, tokens are asked for."""
     return view_of(guard.tokens, await asyncio.to_thread(guard.tokens.revoke, name, who.name))

@@ -11,13 +11,12 @@ from server.commands.rest import DEFAULT_SERVER, AsJson, Server, ask, print_json
 
 def audit(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many lines.")] = 50,
-    before: Annotated[int | None, typer.Option(min=1, help="Go on below this id.")] = None,
+    offset: Annotated[int, typer.Option(min=0, help="How many newer ones to leave out.")] = 0,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
     """Show every change and every wrong token, newest first."""
-    onwards = f"&before={before}" if before is not None else ""
-    found = ask(server, "GET", f"/audit?limit={limit}{onwards}")
+    found = ask(server, "GET", f"/audit?limit={limit}&offset={offset}")["items"]
     if as_json:
         print_json(found)
         return

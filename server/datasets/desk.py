@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -15,6 +16,8 @@ from server.datasets.shelf import Dataset, checked_name, described, listed, remo
 from server.errors import Conflict, NotFound
 from server.settings import Settings
 from server.storage import Experiment, Robot, Storage
+
+_EXPORT = re.compile("[0-9a-f]{8}")
 
 
 class Desk:
@@ -59,7 +62,7 @@ class Desk:
     def export_folder(self, name: str) -> Path:
         """The folder of a finished export. Raises NotFound."""
         folder = self._exports / name
-        if not name.isalnum() or not (folder / FILE).is_file():
+        if not _EXPORT.fullmatch(name) or not (folder / FILE).is_file():
             raise NotFound(f"no finished export {name!r}")
         return folder
 

@@ -23,7 +23,8 @@ from robot_client.schema import (
 )
 from server.errors import Invalid
 from server.replay.layout import ChunkHeader, Layout
-from server.replay.store import Outcome, ReplayStore, Snapshot
+from server.replay.snapshot import Snapshot
+from server.replay.store import Outcome, ReplayStore
 
 _COMMIT_BYTES = 32 * 2**20
 
@@ -100,7 +101,7 @@ class ReplayEpisodes:
     """The episodes that a store held when this was made, in the order in which they began.
 
     Latent state that a policy added to the rows is left out: it means something to the network
-    that made it only. `extras` names these columns.
+    that made it only; so are discarded episodes. `extras` names these columns.
 
     Raises ReplayError when the store is damaged.
     """
@@ -128,7 +129,7 @@ class ReplayEpisodes:
 
     def _index(self, snapshot: Snapshot) -> list[Place]:
         streams = {s.number: (s.robot, s.epoch) for s in snapshot.streams()}
-        tasks = snapshot.tasks()
+        tasks, discarded = snapshot.tasks(), snapshot.discarded()
         found: dict[tuple[int, int], Place] = {}
         for number, value in enumerate(snapshot.values()):
             header = ChunkHeader.unpack(value)
@@ -139,7 +140,7 @@ class ReplayEpisodes:
                 found[key] = Place(*streams[header.stream], header.episode, tasks[header.task])
             found[key].chunks.append(number)
             found[key].rows += header.rows
-        return list(found.values())
+        return [p for p in found.values() if (p.robot, p.epoch, p.number) not in discarded]
 
 
 class EpisodeStore:

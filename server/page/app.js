@@ -123,7 +123,8 @@ function drawCurve(values) {
 async function showEpisodes(experiment) {
   if (episodesOf !== experiment.id) [episodes, episodesOf] = [[], experiment.id];
   const since = episodes.at(-1)?.ended_at ?? 0;
-  const fresh = await get(`/experiments/${experiment.id}/episodes?since=${since}`);
+  const path = `/experiments/${experiment.id}/episodes?limit=1000&since=${since}`;
+  const fresh = (await get(path)).items;
   if (episodesOf !== experiment.id) return;
   if (fresh.length === 0 && episodes.length > 0) return;
   episodes = episodes.concat(fresh);
@@ -218,14 +219,14 @@ function showReport(experiment) {
 }
 
 async function refresh() {
-  const experiments = await get("/experiments");
+  const experiments = (await get("/experiments?limit=1000")).items;
   if (experiments.length === 0) {
     byId("summary").textContent = "No experiment yet: dreamfleet experiments create";
     return;
   }
   const experiment = pick(experiments);
-  const [robots, metrics] = await Promise.all([
-    get("/robots"),
+  const [{ items: robots }, metrics] = await Promise.all([
+    get("/robots?limit=1000"),
     get(`/metrics?experiment=${experiment.id}`),
     showEpisodes(experiment),
   ]);

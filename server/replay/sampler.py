@@ -85,8 +85,8 @@ class SequenceSampler:
         self._most_fresh = max(1, batch // 2) if online else 0
 
     def sample(self) -> Batch | None:
-        """The next batch; None while fewer than T rows are in view."""
-        if len(self._view) < self._length:
+        """The next batch; None while fewer than T rows may be drawn."""
+        if self._view.drawable < self._length:
             return None
         self._fresh.update()
         windows: list[list[int]] = []
@@ -139,7 +139,7 @@ class TransitionSampler:
     def sample(self) -> Batch | None:
         """The next batch; None while fewer than B rows have a successor."""
         view, numbers = self._view, self._numbers
-        if len(view) - view.episode_count < self._batch:  # each episode's newest row has none
+        if view.drawable - view.episode_count < self._batch:  # each episode's newest row has none
             return None
         rows, steps = self._draw()
         ends = rows[np.arange(self._batch), steps]
@@ -228,7 +228,7 @@ class OnPolicyQueue:
         self._fresh.restore(state["fresh"])
 
     def _usable(self, window: list[int]) -> bool:
-        if min(window) < self._view.tail:
+        if min(window) < self._view.tail or self._view.hides(window):
             return False
         found = self._view.gather(np.array(window), [POLICY_VERSION, SOURCE, IS_LAST])
         acted = ~found[IS_LAST]  # no action belongs to the last row of an episode
@@ -287,10 +287,10 @@ class _FreshWindows:
         self._cursor = self._view.head
 
     def pop(self) -> list[int] | None:
-        """The oldest window that is still in view."""
+        """The oldest window that is still in view, and of which no episode was discarded."""
         while self.queue:
             window = self.queue.popleft()
-            if min(window) >= self._view.tail:
+            if min(window) >= self._view.tail and not self._view.hides(window):
                 return window
         return None
 

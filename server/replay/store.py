@@ -6,28 +6,35 @@ the disk before it returns. Chunks are only ever added. One process writes; any 
 
 from __future__ import annotations
 
-import struct
 import threading
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lmdb
 
-from robot_client.errors import SchemaError
-from robot_client.schema import IS_FIRST, IS_LAST, MAX_NAME_BYTES, Chunk
+from robot_client.schema import IS_LAST, Chunk
 from server.errors import ReplayError
+from server.replay.audit import Audit, audit
 from server.replay.layout import ChunkHeader, Layout
+from server.replay.snapshot import (
+    DISCARD,
+    NUMBER,
+    STREAM,
+    TASK,
+    Snapshot,
+    Stream,
+    Tables,
+    checked,
+    contradiction,
+    stream_key,
+)
 
 FORMAT = b"dreamfleet-replay-1"
 
-_NUMBER = struct.Struct(">Q")
-_STREAM = struct.Struct("<IQQ?")
 _TABLES = (b"chunks", b"layouts", b"streams", b"meta")
-_TASK = b"task\0"  # meta: this and a task's name -> its number, from 1; "format" is the other key
 
 
 @dataclass(frozen=True)
@@ -45,113 +52,6 @@ class Outcome:
     stored: int = 0
     gap: bool = False
     refused: str = ""
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A robot's epoch and its high-water mark.
-
-    Args:
-        number: short name within the store.
-        next_seq: rows stored, which are 0 to next_seq - 1.
-        episode: number of the episode that the last row belongs to.
-        ended: whether that row is the episode's last.
-    """
-
-    number: int
-    robot: str
-    epoch: str
-    next_seq: int
-    episode: int
-    ended: bool
-
-
-@dataclass(frozen=True)
-class Audit:
-    """Result of `ReplayStore.verify`. Whole means that `problems` is empty."""
-
-    rows: int
-    chunks: int
-    streams: int
-    problems: tuple[str, ...]
-
-
-class Tables(NamedTuple):
-    """Handles of the four LMDB tables; None where a read-only store has never been written."""
-
-    chunks: Any
-    layouts: Any
-    streams: Any
-    meta: Any
-
-
-class Snapshot:
-    """The store as it was at one moment. Buffers that it hands out die with it."""
-
-    def __init__(self, txn: Any, tables: Tables) -> None:
-        self._txn, self._tables = txn, tables
-
-    @property
-    def chunks(self) -> int:
-        """Number of chunks; they are numbered from 0 without gaps."""
-        return int(self._txn.stat(self._tables.chunks)["entries"])
-
-    @property
-    def rows(self) -> int:
-        """Number of rows, and the next row id."""
-        count = self.chunks
-        if not count:
-            return 0
-        last = ChunkHeader.unpack(self.value(count - 1))
-        return last.first_row + last.rows
-
-    def value(self, number: int) -> memoryview:
-        """Chunk `number` as it is stored. Raises ReplayError when there is none."""
-        value = self._txn.get(_NUMBER.pack(number), db=self._tables.chunks)
-        if value is None:
-            raise ReplayError(f"the replay store has no chunk {number}")
-        return memoryview(value)
-
-    def values(self, start: int = 0) -> Iterator[memoryview]:
-        """All chunks from number `start` on."""
-        cursor = self._txn.cursor(db=self._tables.chunks)
-        if cursor.set_range(_NUMBER.pack(start)):
-            yield from (memoryview(value) for value in cursor.iternext(keys=False))
-
-    def chunk_of(self, row: int) -> int:
-        """Number of the first chunk that begins at or after row id `row`, by bisection."""
-        return bisect_left(
-            range(self.chunks), row, key=lambda n: ChunkHeader.unpack(self.value(n)).first_row
-        )
-
-    def layout(self, number: int) -> Layout:
-        """Layout `number`. Raises ReplayError when there is none."""
-        value = self._txn.get(_NUMBER.pack(number), db=self._tables.layouts)
-        if value is None:
-            raise ReplayError(f"the replay store has no layout {number}")
-        return Layout.from_bytes(value)
-
-    def tasks(self) -> dict[int, str]:
-        """The names of all tasks, by the number in the chunks' headers; 0 where none was known."""
-        cursor = self._txn.cursor(db=self._tables.meta)
-        found = {0: ""}
-        if cursor.set_range(_TASK):
-            for key, value in cursor:
-                if not bytes(key).startswith(_TASK):
-                    break
-                found[_NUMBER.unpack(value)[0]] = bytes(key)[len(_TASK) :].decode()
-        return found
-
-    def streams(self) -> list[Stream]:
-        """All streams, oldest first."""
-        cursor = self._txn.cursor(db=self._tables.streams)
-        return sorted((_stream(k, v) for k, v in cursor), key=lambda s: s.number)
-
-    def stream(self, robot: str, epoch: str) -> Stream | None:
-        """The stream of a robot's epoch, None before its first row."""
-        key = _stream_key(robot, epoch)
-        value = self._txn.get(key, db=self._tables.streams)
-        return None if value is None else _stream(key, value)
 
 
 class ReplayStore:
@@ -236,6 +136,27 @@ class ReplayStore:
                 except lmdb.Error as error:
                     raise ReplayError(f"cannot write {self.path}: {error}") from error
 
+    def discard(self, robot: str, epoch: str, episode: int, discarded: bool = True) -> None:
+        """Keep an episode, which may not have begun, from being learned from, or let it count
+        again. No row is deleted.
+
+        Raises:
+            ReplayError: the disk is full or broken.
+            SchemaError: the robot or the epoch has no name, or one that is too long.
+        """
+        key = DISCARD + stream_key(robot, epoch) + b"\0" + NUMBER.pack(episode)
+        value = b"1" if discarded else b"0"  # never removed: tasks are numbered by all entries
+        with self._write:
+            while True:
+                try:
+                    with self._env.begin(write=True) as txn:
+                        txn.put(key, value, db=self._tables.meta)
+                    return
+                except lmdb.MapFullError:
+                    self._grow()
+                except lmdb.Error as error:
+                    raise ReplayError(f"cannot write {self.path}: {error}") from error
+
     def next_seq(self, robot: str, epoch: str) -> int:
         """The first row of the epoch that is not stored."""
         with self.read() as snapshot:
@@ -251,34 +172,7 @@ class ReplayStore:
     def verify(self) -> Audit:
         """Walk all chunks: is every stream whole, from row 0 to its mark, each row once?"""
         with self.read() as snapshot:
-            problems: list[str] = []
-            seen: dict[int, Stream] = {}
-            streams = {s.number: s for s in snapshot.streams()}
-            layouts: dict[int, Layout] = {}
-            tasks = snapshot.tasks()
-            row = count = 0
-            for count, value in enumerate(snapshot.values(), 1):
-                header = ChunkHeader.unpack(value)
-                if header.layout not in layouts:
-                    layouts[header.layout] = snapshot.layout(header.layout)
-                where = f"chunk {count - 1}"
-                if header.first_row != row:
-                    problems.append(f"{where}: begins at row {header.first_row}, not {row}")
-                row = header.first_row + header.rows
-                if header.task not in tasks:
-                    problems.append(f"{where}: belongs to no task")
-                if header.stream not in streams:
-                    problems.append(f"{where}: belongs to no stream")
-                    continue
-                start = replace(streams[header.stream], next_seq=0, episode=0, ended=True)
-                stream = seen.get(header.stream, start)
-                found, after = _audit(stream, header, layouts[header.layout], value)
-                problems += [f"{where}: {text}" for text in found]
-                seen[header.stream] = after
-            for number, stream in streams.items():
-                if seen.get(number) != stream:
-                    problems.append(f"{stream}: its chunks end elsewhere: {seen.get(number)}")
-            return Audit(row, count, len(streams), tuple(problems))
+            return audit(snapshot)
 
     def _grow(self) -> None:
         with self._remap:
@@ -312,7 +206,7 @@ class _Commit:
             return Outcome(stream.next_seq, gap=True)
         if skip >= chunk.rows:
             return Outcome(stream.next_seq)
-        refused = _contradiction(stream, chunk, skip)
+        refused = contradiction(stream, chunk, skip)
         if refused:
             return Outcome(stream.next_seq, refused=refused)
         columns = {k: v[skip:] for k, v in chunk.columns.items()} if skip else chunk.columns
@@ -327,7 +221,7 @@ class _Commit:
             rows,
             self._task(chunk.task),
         )
-        key = _NUMBER.pack(self._chunks)
+        key = NUMBER.pack(self._chunks)
         self._txn.put(key, layout.pack(header, columns), db=self._tables.chunks, append=True)
         self._chunks, self._rows = self._chunks + 1, self._rows + rows
         self._streams[robot, chunk.epoch] = replace(
@@ -340,8 +234,8 @@ class _Commit:
 
     def finish(self) -> None:
         for (robot, epoch), s in self._streams.items():
-            value = _STREAM.pack(s.number, s.next_seq, s.episode, s.ended)
-            self._txn.put(_stream_key(robot, epoch), value, db=self._tables.streams)
+            value = STREAM.pack(s.number, s.next_seq, s.episode, s.ended)
+            self._txn.put(stream_key(robot, epoch), value, db=self._tables.streams)
 
     def _stream(self, robot: str, epoch: str) -> Stream:
         known = self._streams.get((robot, epoch)) or self._snapshot.stream(robot, epoch)
@@ -354,12 +248,12 @@ class _Commit:
     def _task(self, name: str) -> int:
         if not name:
             return 0
-        key, meta = _TASK + _checked("task", name), self._tables.meta
+        key, meta = TASK + checked("task", name), self._tables.meta
         known = self._txn.get(key, db=meta)
         if known is not None:
-            return int(_NUMBER.unpack(known)[0])
-        number = int(self._txn.stat(meta)["entries"])  # the format is the first entry
-        self._txn.put(key, _NUMBER.pack(number), db=meta)
+            return int(NUMBER.unpack(known)[0])
+        number = int(self._txn.stat(meta)["entries"])  # the format's is there, and none ever goes
+        self._txn.put(key, NUMBER.pack(number), db=meta)
         return number
 
     def _layout(self, layout: Layout) -> int:
@@ -370,59 +264,7 @@ class _Commit:
     def _intern(self, layout: Layout) -> int:
         for key, value in self._txn.cursor(db=self._tables.layouts):
             if Layout.from_bytes(value) == layout:
-                return int(_NUMBER.unpack(key)[0])
+                return int(NUMBER.unpack(key)[0])
         number = int(self._txn.stat(self._tables.layouts)["entries"])
-        self._txn.put(_NUMBER.pack(number), layout.to_bytes(), db=self._tables.layouts)
+        self._txn.put(NUMBER.pack(number), layout.to_bytes(), db=self._tables.layouts)
         return number
-
-
-def _contradiction(stream: Stream, chunk: Chunk, skip: int) -> str:
-    """Why the chunk's rows from `skip` on cannot follow the stream; empty when they can."""
-    begins = bool(chunk.columns[IS_FIRST][skip])
-    if chunk.episode < stream.episode:
-        return f"episode {chunk.episode} after episode {stream.episode}"
-    goes_on = stream.next_seq > 0 and chunk.episode == stream.episode
-    if goes_on and stream.ended:
-        return f"rows after the last row of episode {chunk.episode}"
-    if goes_on and begins:
-        return f"is_first inside episode {chunk.episode}"
-    if not goes_on and not begins:
-        return f"episode {chunk.episode} begins without is_first"
-    return ""
-
-
-def _audit(
-    stream: Stream, header: ChunkHeader, layout: Layout, value: memoryview
-) -> tuple[list[str], Stream]:
-    """Problems of one chunk after `stream`, and the stream after it."""
-    size = len(value) - len(header.pack()) - header.rows * layout.row_bytes
-    if size:
-        return [f"is {size} bytes too long"], stream
-    columns = {k: layout.columns[k].read(value, header.rows) for k in layout.columns}
-    chunk = Chunk(stream.epoch, header.episode, header.first_seq, columns)
-    problems = []
-    if header.first_seq != stream.next_seq:
-        problems.append(f"{stream}: row {header.first_seq} follows row {stream.next_seq - 1}")
-    elif text := _contradiction(stream, chunk, 0):
-        problems.append(f"{stream}: {text}")
-    end = header.first_seq + header.rows
-    ended = bool(columns[IS_LAST][-1])
-    return problems, replace(stream, next_seq=end, episode=header.episode, ended=ended)
-
-
-def _stream_key(robot: str, epoch: str) -> bytes:
-    return _checked("robot", robot) + b"\0" + _checked("epoch", epoch)
-
-
-def _checked(field: str, text: str) -> bytes:
-    """As bytes that may be a part of a key, of which LMDB takes 511."""
-    name = text.encode()
-    if not 0 < len(name) <= MAX_NAME_BYTES or b"\0" in name:
-        raise SchemaError(field, f"1 to {MAX_NAME_BYTES} bytes without NUL", repr(text)[:80])
-    return name
-
-
-def _stream(key: bytes | memoryview, value: bytes | memoryview) -> Stream:
-    robot, epoch = bytes(key).decode().split("\0")
-    number, next_seq, episode, ended = _STREAM.unpack(value)
-    return Stream(number, robot, epoch, next_seq, episode, ended)

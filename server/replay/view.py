@@ -7,7 +7,7 @@ ones, such as images, stay on the disk and are copied out of the page cache when
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,8 @@ from robot_client.schema import (
 )
 from server.errors import ReplayError
 from server.replay.layout import ChunkHeader, Column, Layout
-from server.replay.store import ReplayStore, Snapshot, Stream
+from server.replay.snapshot import Snapshot, Stream
+from server.replay.store import ReplayStore
 
 Rows = NDArray[np.int64]
 NARROW_BYTES = 512  # per row: a wider column stays on the disk
@@ -41,6 +42,7 @@ class Episode:
         ids: row ids; those before `start` have fallen out of the view.
         closed: nothing follows: it has ended, or another episode has begun in its place.
         task: name of the robot's task then; empty where it is not known.
+        hidden: it has been discarded.
     """
 
     stream: tuple[str, str]
@@ -49,6 +51,7 @@ class Episode:
     ids: array[int] = field(default_factory=lambda: array("q"))
     start: int = 0
     closed: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class ReplayView:
     """An index over the newest rows of a store. Not for several threads at once.
 
     An episode that another of the same robot has replaced before its end was cut: its last row
-    reads as `is_last`. Context that has been written back lives as long as the view.
+    reads as `is_last`. Context that has been written back lives as long as the view. A discarded
+    episode keeps its rows and ids, but nothing is drawn from it.
 
     Args:
         store: the store, opened by this process for reading or writing.
@@ -88,7 +92,8 @@ class ReplayView:
         self._streams: dict[int, tuple[str, str]] = {}
         self._tasks: dict[int, str] = {}
         self._episodes: dict[int, Episode] = {}  # by serial number
-        self._live: list[int] = []  # serials of episodes with rows in view, in no order
+        self._live: list[int] = []  # serials of episodes with rows to draw, in no order
+        self._hidden: set[int] = set()  # serials of the others
         self._place: dict[int, int] = {}  # serial -> index in _live
         self._running: dict[str, int] = {}  # robot -> serial of its newest episode
         self._serials = 0
@@ -108,6 +113,12 @@ class ReplayView:
         return self.head - self.tail
 
     @property
+    def drawable(self) -> int:
+        """Number of rows in view that may be drawn."""
+        hidden = (self._episodes[serial] for serial in self._hidden)
+        return len(self) - sum(len(episode.ids) - episode.start for episode in hidden)
+
+    @property
     def columns(self) -> list[str]:
         """Names of the rows' columns, without extras; empty before the first row."""
         return [n for n in (*self._rings, *self._wide) if not n.startswith(EXTRA_PREFIX)]
@@ -119,12 +130,12 @@ class ReplayView:
 
     @property
     def episodes(self) -> list[Episode]:
-        """Episodes with rows in view, in no particular order."""
+        """Episodes with rows to draw, in no particular order."""
         return [self._episodes[serial] for serial in self._live]
 
     @property
     def episode_count(self) -> int:
-        """Number of episodes with rows in view."""
+        """Number of episodes with rows to draw."""
         return len(self._live)
 
     def refresh(self) -> int:
@@ -139,6 +150,7 @@ class ReplayView:
                 self._skip_old(snapshot)
             for value in snapshot.values(self._next_chunk):
                 self._add(snapshot, ChunkHeader.unpack(value), value)
+            self._hide(snapshot.discarded())
         return self.head - before
 
     def spans(self, start: int) -> Iterator[Span]:
@@ -156,12 +168,21 @@ class ReplayView:
         return self.episode_of(row)[0].task
 
     def random_episode(self, rng: np.random.Generator) -> Episode:
-        """One of the episodes in view, all equally likely."""
+        """One of the episodes with rows to draw, all equally likely."""
         return self._episodes[self._live[int(rng.integers(len(self._live)))]]
 
     def random_row(self, rng: np.random.Generator) -> int:
-        """One of the rows in view, all equally likely."""
-        return int(rng.integers(self.tail, self.head))
+        """One of the rows that may be drawn, all equally likely; `drawable` must not be 0."""
+        row = int(rng.integers(self.tail, self.head))
+        while self.hides((row,)):
+            row = int(rng.integers(self.tail, self.head))
+        return row
+
+    def hides(self, rows: Iterable[int]) -> bool:
+        """Whether any of these rows in view belongs to a discarded episode."""
+        if not self._hidden:
+            return False
+        return any(int(self._serial[row % self.capacity]) in self._hidden for row in rows)
 
     def follows(self, rows: Rows) -> NDArray[np.bool_]:
         """(B, T) whether each row comes right after the one left of it in the same episode."""
@@ -334,10 +355,20 @@ class ReplayView:
         serial = self._serials
         self._serials += 1
         self._episodes[serial] = Episode(stream, number, task)
-        self._place[serial] = len(self._live)
-        self._live.append(serial)
+        self._show(serial)
         self._running[stream[0]] = serial
         return serial
+
+    def _hide(self, discarded: frozenset[tuple[str, str, int]]) -> None:
+        """Draw nothing from these episodes from now on, and again from others."""
+        if not discarded and not self._hidden:
+            return
+        for serial, episode in self._episodes.items():
+            hidden = (*episode.stream, episode.number) in discarded
+            if hidden != episode.hidden:
+                self._unlist(serial) if hidden else self._show(serial)
+                (self._hidden.add if hidden else self._hidden.discard)(serial)
+                episode.hidden = hidden
 
     def _close(self, episode: Episode) -> None:
         episode.closed = True
@@ -360,7 +391,15 @@ class ReplayView:
             self._spans = [span for span in self._spans if span.first >= tail]
 
     def _forget(self, serial: int) -> None:
-        del self._episodes[serial]
+        if not self._episodes.pop(serial).hidden:
+            self._unlist(serial)
+        self._hidden.discard(serial)
+
+    def _show(self, serial: int) -> None:
+        self._place[serial] = len(self._live)
+        self._live.append(serial)
+
+    def _unlist(self, serial: int) -> None:
         place, last = self._place.pop(serial), self._live.pop()
         if last != serial:
             self._live[place], self._place[last] = last, place

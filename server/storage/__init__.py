@@ -1,18 +1,36 @@
 """Experiments, robots, policies, metrics, episodes and events in SQL."""
 
-from server.storage.models import Audit, Episode, Event, Experiment, Metric, Policy, Report, Robot
+from server.storage.models import (
+    Audit,
+    Episode,
+    Event,
+    Experiment,
+    Mark,
+    Metric,
+    Pin,
+    Policy,
+    Report,
+    Robot,
+)
+from server.storage.queries import Bucket, EpisodeFilter, EpisodeKey, VersionReturns
 from server.storage.storage import Storage
 from server.storage.writer import Writer
 
 __all__ = [
     "Audit",
+    "Bucket",
     "Episode",
+    "EpisodeFilter",
+    "EpisodeKey",
     "Event",
     "Experiment",
+    "Mark",
     "Metric",
+    "Pin",
     "Policy",
     "Report",
     "Robot",
     "Storage",
+    "VersionReturns",
     "Writer",
 ]

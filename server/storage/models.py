@@ -18,7 +18,7 @@ class Experiment(Base):
     """One agent learning from one or more robots.
 
     The spaces are null until the first robot says hello. `settings` are the learner's, `rows` those
-    stored; `reason` says why the state is what it is.
+    stored; `reason` says why the state is what it is; `notes` are people's.
     """
 
     __tablename__ = "experiments"
@@ -36,10 +36,14 @@ class Experiment(Base):
     action_space: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float]
     updated_at: Mapped[float]
+    notes: Mapped[str] = mapped_column(server_default="")
 
 
 class Robot(Base):
-    """A robot that has said hello, as it described itself the last time."""
+    """A robot that has said hello, as it described itself the last time.
+
+    `experiment` is the one that it joined last, `assigned` the only one that it may join, if any.
+    """
 
     __tablename__ = "robots"
 
@@ -51,6 +55,7 @@ class Robot(Base):
     task: Mapped[dict[str, Any]]
     client: Mapped[str]
     seen_at: Mapped[float]
+    assigned: Mapped[str | None]
 
 
 class Policy(Base):
@@ -63,6 +68,17 @@ class Policy(Base):
     updates: Mapped[int]
     manifest: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+
+
+class Pin(Base):
+    """The version that a robot is offered whatever comes later, or all robots: `robot` is then
+    empty. Null: the newest again."""
+
+    __tablename__ = "pins"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    robot: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int | None]
 
 
 class Metric(Base):
@@ -102,6 +118,23 @@ class Episode(Base):
     is_terminal: Mapped[bool]
     ended_at: Mapped[float]
     task: Mapped[str] = mapped_column(server_default="")
+
+
+class Mark(Base):
+    """What a person said of an episode, perhaps before its end.
+
+    `outcome` is success, failure or empty. Rows of a `discarded` episode stay where they are and
+    are neither learned from nor counted.
+    """
+
+    __tablename__ = "marks"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    robot: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[str] = mapped_column(primary_key=True)
+    episode: Mapped[int] = mapped_column(primary_key=True)
+    outcome: Mapped[str]
+    discarded: Mapped[bool]
 
 
 class Report(Base):

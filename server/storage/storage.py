@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy import Engine, create_engine, delete, event, func, select, text, update
 from sqlalchemy.orm import Session
 
+from server.storage import queries
 from server.storage.models import (
     Audit,
     Base,
     Episode,
     Event,
     Experiment,
+    Mark,
     Metric,
+    Pin,
     Policy,
     Report,
     Robot,
 )
+from server.storage.queries import Bucket, EpisodeFilter, EpisodeKey, VersionReturns
 
 Row = TypeVar("Row", bound=Base)
 
@@ -100,25 +104,132 @@ class Storage:
         with self._reading() as session:
             return session.scalar(query) or 0
 
+    def policy(self, experiment: str, version: int) -> Policy | None:
+        """One version of the policy."""
+        with self._reading() as session:
+            return session.get(Policy, (experiment, version))
+
+    def policies(self, experiment: str, offset: int, limit: int) -> list[Policy]:
+        """A page of the versions, newest first."""
+        query = select(Policy).where(Policy.experiment == experiment)
+        with self._reading() as session:
+            page = query.order_by(Policy.version.desc()).offset(offset).limit(limit)
+            return list(session.scalars(page))
+
+    def policies_before(self, experiment: str, version: int, most: int = 100) -> list[Policy]:
+        """The versions before this one, newest first."""
+        query = select(Policy).where(Policy.experiment == experiment, Policy.version < version)
+        with self._reading() as session:
+            return list(session.scalars(query.order_by(Policy.version.desc()).limit(most)))
+
+    def pins(self) -> list[Pin]:
+        """Every pin of every experiment."""
+        return self._all(Pin, Pin.experiment)
+
+    def version_returns(self, experiment: str) -> dict[int, VersionReturns]:
+        """Returns of the episodes that count, by the version with which they ended."""
+        with self._reading() as session:
+            return queries.version_returns(session, experiment)
+
+    def episode_page(
+        self,
+        experiment: str,
+        wanted: EpisodeFilter,
+        offset: int,
+        limit: int,
+        newest: bool = False,
+    ) -> tuple[list[tuple[Episode, Mark | None]], int]:
+        """A page of the episodes in order of their ends, with what was said of them, and the
+        number of all that are wanted."""
+        with self._reading() as session:
+            return queries.episode_page(session, experiment, wanted, offset, limit, newest)
+
+    def episode(self, experiment: str, key: EpisodeKey) -> Episode | None:
+        """One finished episode."""
+        with self._reading() as session:
+            return session.get(Episode, (experiment, *key))
+
+    def mark(self, experiment: str, key: EpisodeKey) -> Mark | None:
+        """What was said of an episode."""
+        with self._reading() as session:
+            return session.get(Mark, (experiment, *key))
+
+    def metric_buckets(
+        self, experiment: str, name: str, since: float, until: float, most: int
+    ) -> list[Bucket]:
+        """A metric in at most `most` buckets of equal length of time, empty ones left out."""
+        with self._reading() as session:
+            return queries.metric_buckets(session, experiment, name, since, until, most)
+
+    def return_buckets(
+        self, experiment: str, since: float, until: float, most: int
+    ) -> list[Bucket]:
+        """The returns of episodes; `updates` is the version with which they ended."""
+        with self._reading() as session:
+            return queries.return_buckets(session, experiment, since, until, most)
+
+    def every_metric(
+        self, experiment: str, names: list[str], pause: int = 1000
+    ) -> Iterator[Metric]:
+        """All values of these metrics, or of all when none is named, oldest first, read `pause` at
+        a time."""
+        after = 0
+        while True:
+            query = select(Metric).where(Metric.experiment == experiment, Metric.id > after)
+            if names:
+                query = query.where(Metric.name.in_(names))
+            with self._reading() as session:
+                found = list(session.scalars(query.order_by(Metric.id).limit(pause)))
+            yield from found
+            if len(found) < pause:
+                return
+            after = found[-1].id
+
+    def remove(self, experiment: str) -> None:
+        """Remove an experiment and all that belongs to it, in one transaction. Idempotent."""
+        with Session(self._engine) as session, session.begin():
+            for table in (Pin, Mark, Policy, Metric, Episode, Report, Event):
+                session.execute(delete(table).where(table.experiment == experiment))
+            for column in ("experiment", "assigned"):
+                session.execute(
+                    update(Robot).where(getattr(Robot, column) == experiment).values({column: None})
+                )
+            session.execute(delete(Experiment).where(Experiment.id == experiment))
+
+    def ping(self) -> None:
+        """Raise OperationalError when the database does not answer."""
+        with self._engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
     def latest_report(self, experiment: str) -> Report | None:
         """The newest picture."""
         query = select(Report).where(Report.experiment == experiment)
         with self._reading() as session:
             return session.scalars(query.order_by(Report.id.desc()).limit(1)).first()
 
-    def events(self, experiment: str, limit: int = 50) -> list[Event]:
-        """The newest events, newest first."""
-        query = select(Event).where(Event.experiment == experiment)
+    def events(
+        self,
+        experiment: str | None = None,
+        robot: str | None = None,
+        kind: str | None = None,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> tuple[list[Event], int]:
+        """A page of the events that no argument excludes, newest first, and how many there are."""
+        wanted = ((Event.experiment, experiment), (Event.robot, robot), (Event.kind, kind))
+        conditions = [column == value for column, value in wanted if value is not None]
+        page = select(Event).where(*conditions).order_by(Event.id.desc())
+        count = select(func.count()).select_from(Event).where(*conditions)
         with self._reading() as session:
-            return list(session.scalars(query.order_by(Event.id.desc()).limit(limit)))
+            found = list(session.scalars(page.offset(offset).limit(limit)))
+            return found, session.scalar(count) or 0
 
-    def audit(self, before: int | None = None, limit: int = 100) -> list[Audit]:
-        """What was done, newest first; `before` is the id of the oldest that is known already."""
-        query = select(Audit).order_by(Audit.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(Audit.id < before)
+    def audit(self, offset: int = 0, limit: int = 100) -> tuple[list[Audit], int]:
+        """A page of what was done, newest first, and how many lines there are."""
+        page = select(Audit).order_by(Audit.id.desc()).offset(offset).limit(limit)
         with self._reading() as session:
-            return list(session.scalars(query))
+            found = list(session.scalars(page))
+            return found, session.scalar(select(func.count()).select_from(Audit)) or 0
 
     def _reading(self) -> Session:
         return Session(self._engine, expire_on_commit=False)

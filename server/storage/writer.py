@@ -54,6 +54,15 @@ class Writer:
                 self._rows = batch | self._rows
                 raise
 
+    async def settle(self) -> None:
+        """Save everything that can be saved; what cannot is logged. For who is about to read."""
+        try:
+            await self.flush()
+        except OperationalError:
+            log.exception("could not save %d rows; will try again", len(self._rows))
+        except Exception as error:  # noqa: BLE001 - logged with its row; the others must go on
+            log.warning("a row was dropped: %s", type(error).__name__)
+
     async def start(self) -> None:
         """Begin to save in the background."""
         self._task = asyncio.create_task(self._run())
@@ -70,15 +79,7 @@ class Writer:
             try:
                 await asyncio.wait_for(self._closing.wait(), self._every_s)
             except TimeoutError:
-                await self._try_flush()
-
-    async def _try_flush(self) -> None:
-        try:
-            await self.flush()
-        except OperationalError:
-            log.exception("could not save %d rows; will try again", len(self._rows))
-        except Exception as error:  # noqa: BLE001 - logged with its row; the others must go on
-            log.warning("a row was dropped: %s", type(error).__name__)
+                await self.settle()
 
     def _save(self, batch: Iterable[Base]) -> None:
         """In one transaction or, when a row spoils it, each row in one of its own."""

@@ -186,7 +186,7 @@ class Server:
         except httpx.TransportError:
             return None
         assert not response.is_error, f"{method} {path}: {response.status_code} {response.text}"
-        return response.json()
+        return response.json() if response.content else None
 
     def get(self, path):
         answer = self.answer("GET", path)
@@ -225,7 +225,8 @@ class Server:
 
     def robot(self, name):
         """The robot as the API shows it; None when it is unknown."""
-        return next((r for r in self.answer("GET", "/robots") or [] if r["name"] == name), None)
+        found = self.answer("GET", "/robots") or {"items": []}
+        return next((r for r in found["items"] if r["name"] == name), None)
 
     def checkpoints(self, name):
         """Numbers of the whole checkpoints, oldest first."""

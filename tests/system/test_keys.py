@@ -65,6 +65,6 @@ def test_from_nothing_to_a_revoked_robot(tmp_path, monkeypatch):
         server.start()
         assert stored() == rows
         assert server.get("/keys")["robots"][0]["revoked_by"].startswith("shell:")
-        done = [(x["who"].partition(":")[0], x["operation"]) for x in server.get("/audit")]
+        done = [(x["who"].partition(":")[0], x["operation"]) for x in server.get("/audit")["items"]]
         assert ("shell", "revoke_key") in done
         assert "ann" in dict(done)

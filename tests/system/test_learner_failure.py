@@ -57,7 +57,7 @@ def spoil(server, experiment, number):
 
 def told(server, experiment, kind):
     """Texts of the experiment's events of this kind."""
-    events = server.get(f"/experiments/{experiment}/events")
+    events = server.get(f"/experiments/{experiment}/events")["items"]
     return [event["text"] for event in events if event["kind"] == kind]
 
 

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 import zmq
 
-from robot_client.messages import Heartbeat, Hello, Rejected, Upload, Welcome, decode, encode
+from robot_client.messages import (
+    PROTOCOL,
+    Heartbeat,
+    Hello,
+    Rejected,
+    Upload,
+    Welcome,
+    decode,
+    encode,
+)
 from robot_client.robots.counting import CountingRobot
 from robot_client.schema import row_fields, space_to_json
 from tests.system.harness import Counter, Server, check_counting, wait_until
@@ -80,7 +89,7 @@ def header(frames, **changes):
 
 
 def beat():
-    return Heartbeat(1, -1, "stop", "", 0, 0.0, 0, 0, -1.0)
+    return Heartbeat(1, -1, "stop", "", 0, 0.0, 0, 0, -1.0, 0.0)
 
 
 def malformed():
@@ -91,7 +100,7 @@ def malformed():
     return {
         "no frames": ([b""], "header", "", ""),
         "no msgpack": ([b"\xc1 not msgpack"], "header", "", ""),
-        "another protocol": (header(good, v=99), "v", "2", "99"),
+        "another protocol": (header(good, v=99), "v", str(PROTOCOL), "99"),
         "an unknown kind": (header(good, kind="Payload"), "kind", "", "Payload"),
         "a server's kind": (encode(Welcome("x", "y", 0, 0.5)), "kind", "robot", "Welcome"),
         "a field too few": (header(good, body={}), "tick", "a value", "no such field"),
@@ -150,7 +159,7 @@ def test_what_is_wrong_is_named_and_nothing_else_notices(tmp_path):
         rows, audit = server.rows(experiment)
         assert server.child.running
         assert server.experiment(experiment)["learner"]["restarts"] == 0
-        events = server.get(f"/experiments/{experiment}/events")
+        events = server.get(f"/experiments/{experiment}/events")["items"]
         told = {e["text"] for e in events if e["robot"] == "counter"}
         assert told <= {"stop: there is no policy yet"}  # at its very beginning
     assert audit.problems == ()

@@ -12,7 +12,7 @@ import numpy as np
 from robot_client.bundle import Manifest
 from robot_client.clock import ManualClock
 from robot_client.errors import SpoolFull
-from robot_client.messages import Command, PolicyReport, Verb
+from robot_client.messages import ANY_EPISODE, Command, PolicyReport, Verb
 from robot_client.ports import Carry
 from robot_client.robot import Reading
 from robot_client.runtime import Runtime
@@ -144,5 +144,5 @@ def start(robot: Any, *policies: Any, **options: Any) -> tuple[Runtime, Recorder
 def commands(*verbs: Verb) -> queue.SimpleQueue[Command]:
     made: queue.SimpleQueue[Command] = queue.SimpleQueue()
     for ident, verb in enumerate(verbs):
-        made.put(Command(ident, verb))
+        made.put(Command(ident, verb, ANY_EPISODE))
     return made

@@ -9,14 +9,15 @@ import httpx
 import numpy as np
 from gymnasium import spaces
 
-from robot_client.messages import Heartbeat, Hello
+from robot_client.messages import ANY_EPISODE, Command, Heartbeat, Hello
 from robot_client.schema import space_to_json
 from server.agent_catalog import AgentCatalog
 from server.app import build_app
 from server.errors import Invalid, NotFound
 from server.experiments import Experiments
+from server.replay.store import ReplayStore
 from server.service import Service, open_storage
-from server.sessions import SessionInfo
+from server.sessions import Order, SessionInfo
 from server.settings import Settings
 from server.supervisor import Patience
 
@@ -36,6 +37,7 @@ class Checker(AgentCatalog):
                 "doc": "For tests.",
                 "presets": ["laptop"],
                 "schema": {"type": "object"},
+                "accepts": ["discrete"],
                 "error": None,
             }
         ]
@@ -47,17 +49,29 @@ class Checker(AgentCatalog):
 
 
 class FakeFleet:
-    def __init__(self):
+    def __init__(self, replay_dir):
         self.published, self.commands, self.connected, self.frame = [], [], {}, None
+        self.own, self.stores, self.orders, self._replay_dir = {}, {}, {}, replay_dir
+        self.problem, self.refused = "", 0
 
     def publish(self, experiment, manifest):
         self.published.append((experiment, manifest))
 
-    def command(self, robot, verb):
+    def publish_to(self, robot, experiment, manifest):
+        self.own[robot, experiment] = manifest
+
+    def command(self, robot, verb, episode=ANY_EPISODE):
         if robot not in self.connected:
             raise NotFound(f"robot {robot} is not connected")
         self.commands.append((robot, verb))
-        return len(self.commands)
+        number = len(self.commands)
+        self.orders[number] = Order(robot, Command(number, verb, episode))
+        return number
+
+    def order(self, number):
+        if number not in self.orders:
+            raise NotFound(f"no command {number}")
+        return self.orders[number]
 
     def let_go(self, robot):
         self.connected.pop(robot, None)
@@ -67,6 +81,22 @@ class FakeFleet:
 
     def camera(self, robot):
         return self.frame
+
+    def store(self, experiment):
+        if experiment not in self.stores:
+            self.stores[experiment] = ReplayStore(self._replay_dir(experiment))
+        return self.stores[experiment]
+
+    def forget(self, experiment):
+        for session in self.sessions():
+            if session.experiment == experiment:
+                self.let_go(session.robot)
+        if experiment in self.stores:
+            self.stores.pop(experiment).close()
+
+    def close(self):
+        for store in self.stores.values():
+            store.close()
 
 
 class House:
@@ -80,9 +110,12 @@ class House:
 
     async def ask(self, method, path, body=None, status=None):
         answer = await self.http.request(method, path, json=body)
-        expected = status or {"GET": 200, "POST": 200}[method]
+        expected = status or 200
         assert answer.status_code == expected, answer.text
-        return answer.json()
+        return answer.json() if answer.content else None
+
+    async def items(self, path):
+        return (await self.ask("GET", path))["items"]
 
     async def create(self, **changes):
         body = {"name": "ball", "agent": "fake"} | changes
@@ -91,8 +124,8 @@ class House:
     def join(self, robot="ball-1", observation=OBSERVATION, **changes):
         hello = hello_of(robot, observation, **changes)
         experiment = self.experiments.admit(robot, hello)
-        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5)
-        self.fleet.connected[robot] = SessionInfo(robot, experiment, beat, True, 0.1, 0, {})
+        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004)
+        self.fleet.connected[robot] = SessionInfo(robot, experiment, "a", beat, True, 0.1, 0, {})
         return experiment
 
     async def until(self, experiment, condition):
@@ -115,7 +148,8 @@ async def open_house(tmp_path, manner="good"):
         return [sys.executable, str(FAKE), str(directory / manner)]
 
     async with open_storage(settings) as (storage, writer):
-        checker, fleet = Checker(), FakeFleet()
+        checker = Checker()
+        fleet = FakeFleet(lambda experiment: settings.experiment_dir(experiment) / "replay")
         experiments = Experiments(settings, storage, writer, checker, command, SHORT)
         await experiments.load()
         await experiments.open(fleet)
@@ -125,6 +159,7 @@ async def open_house(tmp_path, manner="good"):
                 yield house
         finally:
             await experiments.close()
+            fleet.close()
 
 
 def in_house(tmp_path, act, manner="good"):

@@ -8,7 +8,6 @@ import pytest
 from robot_client.errors import MessageError
 from robot_client.messages import Heartbeat, PolicyReport
 from robot_client.schema import Chunk
-from server.api.metrics import thin
 from tests.unit.house import in_house
 
 
@@ -42,7 +41,7 @@ def test_health_and_agents(tmp_path):
 def test_a_new_experiment_has_its_defaults_filled_in(tmp_path):
     async def act(house):
         made = await house.create(config={"rate": 1}, robots=["ball-1"])
-        return made, await house.ask("GET", "/experiments")
+        return made, await house.items("/experiments")
 
     made, listed = in_house(tmp_path, act)
     assert [e["id"] for e in listed] == [made]
@@ -65,7 +64,7 @@ def test_a_new_experiment_has_its_defaults_filled_in(tmp_path):
 def test_a_wrong_experiment_is_refused_by_field(tmp_path, body, field):
     async def act(house):
         problem = await house.ask("POST", "/experiments", body, 422)
-        return problem, await house.ask("GET", "/experiments")
+        return problem, await house.items("/experiments")
 
     problem, listed = in_house(tmp_path, act)
     assert problem["field"] == field
@@ -121,7 +120,7 @@ def test_returns_are_summed_over_chunks_of_an_episode(tmp_path):
             house.experiments.stored("ball-1", made, arrived)
         await house.writer.flush()
         view = await house.ask("GET", f"/experiments/{made}")
-        episodes = await house.ask("GET", f"/experiments/{made}/episodes")
+        episodes = await house.items(f"/experiments/{made}/episodes")
         metrics = await house.ask("GET", f"/metrics?experiment={made}&name=episode_return")
         return view, episodes, metrics
 
@@ -169,14 +168,6 @@ def test_a_learners_wrong_event_is_passed_over(tmp_path, caplog):
     assert caplog.text.count("is wrong") == 2
 
 
-def test_thinning_keeps_the_mean_and_the_last_place():
-    points = [(float(i), i, float(i)) for i in range(10)]
-    assert thin(points, 100) == points
-    assert thin(points, 2) == [(4.0, 4, 2.0), (9.0, 9, 7.0)]
-    assert len(thin(points, 3)) == 3
-    assert thin([], 5) == []
-
-
 def test_the_page_is_served(tmp_path):
     async def act(house):
         for path in ("http://test/", "http://test/app.js", "http://test/style.css"):
@@ -195,7 +186,7 @@ def test_what_a_robot_or_learner_says_cannot_spoil_the_database(tmp_path):
             said["values"] = {"loss": float("nan"), "entropy": 1.5}
             house.experiments.learner_said(experiment, said)
         await house.writer.flush()
-        events = await house.ask("GET", f"/experiments/{experiment}/events")
+        events = await house.items(f"/experiments/{experiment}/events")
         assert [e["kind"] for e in events] == ["not_finite"]
         assert "loss" in events[0]["text"]
         found = await house.ask("GET", f"/metrics?experiment={experiment}")
@@ -223,7 +214,7 @@ def test_a_policy_that_cannot_travel_is_not_kept(tmp_path):
 
 
 def beat(safety, backlog=0):
-    return Heartbeat(1, 2, safety, "", backlog, 19.9, 0, 4, 0.5)
+    return Heartbeat(1, 2, safety, "", backlog, 19.9, 0, 4, 0.5, 0.004)
 
 
 def test_robots_of_an_ended_experiment_move_to_the_next_once_they_have_delivered(tmp_path):

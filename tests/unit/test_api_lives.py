@@ -27,7 +27,7 @@ def test_the_learner_starts_with_the_first_robot_and_its_policy_comes_back(tmp_p
         house.experiments.policy_reported("ball-1", PolicyReport(made, 2, "wrong space"))
         house.experiments.event("ball-1", made, Event("log", "hello"))
         await house.writer.flush()
-        events = await house.ask("GET", f"/experiments/{made}/events")
+        events = await house.items(f"/experiments/{made}/events")
         metrics = await house.ask("GET", f"/metrics?experiment={made}&name=loss&name=none")
         return made, waiting, view, house.fleet.published, events, metrics
 
@@ -37,7 +37,13 @@ def test_the_learner_starts_with_the_first_robot_and_its_policy_comes_back(tmp_p
     assert published == [(made, {"updates": 6, "agent": "fake"})]
     assert [e["kind"] for e in events] == ["log", "policy_refused"]
     assert metrics["latest"] == {"loss": 0.5, "ratio": 32.0}
-    assert metrics["series"]["loss"] == {"time": [1000.0], "updates": [6], "value": [0.5]}
+    assert metrics["series"]["loss"] == {
+        "time": [1000.0],
+        "updates": [6],
+        "value": [0.5],
+        "low": [0.5],
+        "high": [0.5],
+    }
     assert metrics["series"]["none"]["value"] == []
     home = tmp_path / "experiments" / made
     description = json.loads((home / "experiment.json").read_text())
@@ -89,7 +95,7 @@ def test_a_learner_that_raises_is_restarted_and_the_api_says_why(tmp_path):
         house.join()
         view = await house.until(made, lambda v: v["learner"]["restarts"] >= 2)
         await house.writer.flush()
-        return view, await house.ask("GET", f"/experiments/{made}/events")
+        return view, await house.items(f"/experiments/{made}/events")
 
     view, events = in_house(tmp_path, act, "raises")
     assert view["state"] == "running"
@@ -146,14 +152,14 @@ def test_robots_show_their_heartbeat_and_camera_and_take_commands(tmp_path):
         await house.ask("POST", f"/experiments/{made}/start")
         house.join()
         await house.writer.flush()
-        (robot,) = await house.ask("GET", "/robots")
+        (robot,) = await house.items("/robots")
         done = await house.ask("POST", "/robots/ball-1/end_episode", status=202)
         await house.ask("POST", "/robots/ball-1/jump", status=422)
         house.fleet.frame = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
         picture = await house.http.get("/robots/ball-1/camera.png")
         await house.ask("POST", f"/experiments/{made}/pause")
         house.fleet.connected.clear()
-        (offline,) = await house.ask("GET", "/robots")
+        (offline,) = await house.items("/robots")
         return robot, done, picture.content, house.fleet.commands, offline
 
     robot, done, picture, commands, offline = in_house(tmp_path, act)

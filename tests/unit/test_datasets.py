@@ -340,3 +340,15 @@ def test_spaces_that_differ_are_named_by_their_part():
     assert caught.value.field == "observation_space.camera"
     assert caught.value.expected == "nothing, as robot a"
     assert '"shape": [16, 18, 3]' in caught.value.got
+
+
+def test_discarded_episodes_are_left_out(tmp_path):
+    about = KINDS["vector"]
+    episodes = episodes_of(about)
+    store = ReplayStore(stored(tmp_path / "replay", about, episodes))
+    gone = episodes[1]
+    store.discard(gone.robot, gone.epoch, gone.number, True)
+    store.close()
+    again = read_all(tmp_path / "replay")
+    kept = [episode for episode in episodes if episode is not gone]
+    assert [same(a, b) for a, b in zip(kept, again, strict=True)] == [True] * 4

@@ -139,7 +139,7 @@ def test_what_does_not_fit_is_refused_and_no_experiment_is_made(tmp_path):
         await house.ask("POST", "/experiments", body | {"demonstrations": ["none"]}, 404)
         twice = body | {"demonstrations": ["demos", "demos"]}
         assert (await house.ask("POST", "/experiments", twice, 422))["field"] == "demonstrations"
-        assert [e["id"] for e in await house.ask("GET", "/experiments")] == [other]
+        assert [e["id"] for e in await house.items("/experiments")] == [other]
 
     in_house(house_in(tmp_path), act)
 

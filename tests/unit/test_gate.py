@@ -35,7 +35,7 @@ class Closed:
         return (await self.ask(token, method, path, body, **headers)).status_code
 
     async def audit(self):
-        return (await self.ask(self.operator, "GET", "/audit")).json()
+        return (await self.ask(self.operator, "GET", "/audit")).json()["items"]
 
 
 @asynccontextmanager
@@ -93,9 +93,9 @@ def test_every_route_there_is_asks_for_a_token_but_those_that_are_open(tmp_path)
         assert asked > 20
         for path in ("/", "/app.js", "/docs", "/openapi.json", "/nothing"):
             assert (await closed.house.http.get(f"http://test{path}")).status_code == 401
-        problem = await closed.ask("df_x_y", "GET", "/robots")
+        problem = await closed.ask(None, "GET", "/robots")
         assert problem.headers["WWW-Authenticate"] == "Bearer"
-        assert problem.json()["title"] in ("unauthorized", "too many attempts")
+        assert problem.json()["title"] == "unauthorized"
 
     when_closed(tmp_path, act)
 
@@ -240,7 +240,9 @@ def test_the_audit_log_says_who_did_what_with_what_outcome(tmp_path):
         assert "change" in lines[2]["operation"]
         assert lines[1]["operation"] == f"/api/v1/experiments/{made}/start"
         assert lines[0]["time"] <= lines[-1]["time"]
-        older = (await closed.ask(closed.operator, "GET", f"/audit?before={lines[2]['id']}")).json()
+        older = (
+            await closed.ask(closed.operator, "GET", f"/audit?offset={len(lines) - 2}")
+        ).json()["items"]
         assert [x["id"] for x in older] == [lines[1]["id"], lines[0]["id"]]
         for line in lines:
             assert closed.operator not in str(line)
@@ -264,7 +266,7 @@ def test_without_tokens_loopback_is_open_and_noted_as_such(tmp_path):
         async with open_house(tmp_path) as house:
             made = await house.create()
             assert (await house.ask("GET", "/whoami")) == {"name": "loopback", "role": "operator"}
-            (line,) = await house.ask("GET", "/audit")
+            (line,) = await house.items("/audit")
             assert (line["who"], line["outcome"]) == ("loopback", "done")
             proxied = await house.http.get("/robots", headers={"X-Forwarded-For": "1.2.3.4"})
             assert proxied.status_code == 401

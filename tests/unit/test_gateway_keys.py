@@ -12,7 +12,16 @@ import pytest
 
 from robot_client import keys
 from robot_client.keys import KeyPair
-from robot_client.messages import Ack, Command, CommandDone, PolicyOffer, Rejected, Welcome, encode
+from robot_client.messages import (
+    ANY_EPISODE,
+    Ack,
+    Command,
+    CommandDone,
+    PolicyOffer,
+    Rejected,
+    Welcome,
+    encode,
+)
 from server.access import RobotKeys, curve_of, make_server_pair
 from server.gateway import HEARTBEAT_S
 from tests.unit.test_gateway import BEAT, Ledger, Peer, gateway_on, upload
@@ -93,7 +102,7 @@ def test_no_payload_writes_into_the_stream_of_another(tmp_path):
         stored = [call for call in lab.ledger.calls if call[0] == "stored"]
         assert stored == [("stored", "arm", 0, 5), ("stored", "leg", 0, 9), ("stored", "arm", 5, 2)]
         number = lab.gateway.command("arm", "stop")
-        assert await arm.hear() == Command(number, "stop")
+        assert await arm.hear() == Command(number, "stop", ANY_EPISODE)
         await leg.socket.send_multipart(encode(CommandDone(number, "")))
         await leg.ask(BEAT)
         assert lab.gateway.order(number).error is None  # nor does it answer for another

@@ -15,6 +15,7 @@ from robot_client.bundle import sha256
 from robot_client.errors import LinkError
 from robot_client.link import CurveKeys, check_address
 from robot_client.messages import (
+    ANY_EPISODE,
     Ack,
     BlobPart,
     BlobRequest,
@@ -192,8 +193,8 @@ def test_commands_come_down_and_short_messages_go_up(setup: Setup) -> None:
     link.send(Event("log", "said before there was a server"))
     setup.server.welcome()
     assert setup.server.want(Event).text.startswith("said before")
-    setup.server.send(Command(5, "pause"))
-    until(lambda: setup.commands == [Command(5, "pause")])
+    setup.server.send(Command(5, "pause", ANY_EPISODE))
+    until(lambda: setup.commands == [Command(5, "pause", ANY_EPISODE)])
     link.send(CommandDone(5, ""))
     assert setup.server.want(CommandDone).id == 5
 
@@ -300,16 +301,16 @@ def test_a_fault_that_nobody_foresaw_costs_one_connection(setup: Setup) -> None:
     serve_part(setup.server, BLOBS)  # the graph: it has one part
     until(lambda: "nobody foresaw this" in link.error)
     setup.server.welcome()
-    setup.server.send(Command(5, "pause"))
-    until(lambda: setup.commands == [Command(5, "pause")])
+    setup.server.send(Command(5, "pause", ANY_EPISODE))
+    until(lambda: setup.commands == [Command(5, "pause", ANY_EPISODE)])
 
 
 def test_a_stop_is_obeyed_before_the_welcome(setup: Setup) -> None:
     setup.link(setup.server.bind())
     setup.server.want(Hello)
-    for command in (Command(1, "release"), Command(2, "stop")):
+    for command in (Command(1, "release", ANY_EPISODE), Command(2, "stop", ANY_EPISODE)):
         setup.server.send(command)
-    until(lambda: setup.commands == [Command(2, "stop")])
+    until(lambda: setup.commands == [Command(2, "stop", ANY_EPISODE)])
 
 
 REFUSED = Rejected("Hello", "first_seq", "0 to 0, or a new epoch", "2", True)

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from robot_client.clock import FreeRunningClock
-from robot_client.messages import Command, CommandDone, Event, PolicyReport
+from robot_client.messages import ANY_EPISODE, Command, CommandDone, Event, PolicyReport
 from robot_client.ports import Episode
 from robot_client.robot import Reading
 from robot_client.robots.counting import CountingRobot
@@ -156,7 +156,7 @@ def test_an_emergency_stop_is_immediate_and_latched() -> None:
 
     def apply(action: Any) -> Any:
         if len(arm.applied) == 3:
-            inbox.put(Command(9, "stop"))
+            inbox.put(Command(9, "stop", ANY_EPISODE))
         return action
 
     arm.hooks["apply"] = apply
@@ -182,7 +182,7 @@ def test_release_lets_it_act_again() -> None:
     estop = EmergencyStop()
     estop.pull("before the restart")
     runtime, recorder, _ = start(Arm(steps=1), Chooser(steady), estop=estop)
-    runtime._operator._commands.put(Command(1, "release"))
+    runtime._operator._commands.put(Command(1, "release", ANY_EPISODE))
     runtime.run()
     assert len(recorder.rows) == 2
     assert not estop.pulled
@@ -194,11 +194,11 @@ def test_pause_ends_the_episode_and_resume_begins_another() -> None:
 
     def reset(seed: int | None) -> None:
         if arm.calls.count("reset") == 1:
-            inbox.put(Command(1, "pause"))
+            inbox.put(Command(1, "pause", ANY_EPISODE))
 
     arm.hooks["reset"] = reset
     arm.hooks["stop"] = lambda: (
-        inbox.put(Command(2, "resume")) if arm.calls.count("stop") == 3 else None
+        inbox.put(Command(2, "resume", ANY_EPISODE)) if arm.calls.count("stop") == 3 else None
     )
     endings: list[Episode] = []
     runtime, recorder, server = start(
@@ -213,7 +213,7 @@ def test_pause_ends_the_episode_and_resume_begins_another() -> None:
 
 def test_an_operator_ends_an_episode() -> None:
     inbox = commands()
-    arm = Arm(steps=3, reset=lambda seed: inbox.put(Command(4, "end_episode")))
+    arm = Arm(steps=3, reset=lambda seed: inbox.put(Command(4, "end_episode", ANY_EPISODE)))
     endings: list[Episode] = []
     runtime, _, server = start(
         arm, Chooser(steady), commands=inbox, max_episodes=2, on_episode=endings.append
@@ -283,7 +283,9 @@ def test_an_emergency_stop_reaches_a_robot_that_is_resetting() -> None:
 
     def reset(seed: int | None) -> None:
         arm.hooks["stop"] = stopped.set
-        operators.append(threading.Thread(target=runtime.command, args=(Command(4, "stop"),)))
+        operators.append(
+            threading.Thread(target=runtime.command, args=(Command(4, "stop", ANY_EPISODE),))
+        )
         operators[0].start()
         stopped.wait()  # the reset goes on until the robot is stopped
 
@@ -304,7 +306,7 @@ def test_an_emergency_stop_while_the_policy_chooses_comes_before_its_action() ->
 
     def choose(asked: int) -> list[float]:
         if asked == 3:
-            runtime.command(Command(4, "stop"))
+            runtime.command(Command(4, "stop", ANY_EPISODE))
         return [0.5, -0.5]
 
     runtime, _, _ = start(arm, Chooser(choose), halted=halted, on_episode=lambda e: halted.set())

@@ -151,7 +151,7 @@ def test_two_robots_with_two_tasks_join_one_experiment_and_are_told_apart(tmp_pa
         house.join("a", observed, action=actions)
         house.experiments.stored("a", made, chunk(1, 3, "another"))
         await house.writer.flush()
-        return await house.ask("GET", f"/experiments/{made}/episodes")
+        return await house.items(f"/experiments/{made}/episodes")
 
     episodes = in_house(tmp_path, act)
     assert sorted((e["robot"], e["episode"], e["task"]) for e in episodes) == [

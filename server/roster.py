@@ -1,0 +1,92 @@
+"""The robots that have ever said hello: what they declared, where they belong, when last heard."""
+
+from __future__ import annotations
+
+import asyncio
+
+from robot_client.clock import Clock
+from robot_client.messages import Hello
+from robot_client.schema import Json
+from server.errors import NotFound
+from server.storage import Robot, Storage, Writer
+
+_SEEN_S = 10.0  # how often the database hears that a robot is alive
+
+
+class Roster:
+    """Robots by name.
+
+    Args:
+        storage, writer: the database.
+        clock: tells the time.
+    """
+
+    def __init__(self, storage: Storage, writer: Writer, clock: Clock) -> None:
+        self._storage, self._writer, self._clock = storage, writer, clock
+        self._robots: dict[str, Robot] = {}
+        self._saved: dict[str, float] = {}
+
+    async def load(self) -> None:
+        """Read what is stored."""
+        self._robots = {r.name: r for r in await asyncio.to_thread(self._storage.robots)}
+
+    def all(self) -> list[Robot]:
+        """Every robot, by name."""
+        return [self._robots[name] for name in sorted(self._robots)]
+
+    def get(self, robot: str) -> Robot:
+        """Raises NotFound."""
+        if robot not in self._robots:
+            raise NotFound(f"no robot {robot!r}")
+        return self._robots[robot]
+
+    def assigned(self, robot: str) -> str | None:
+        """The only experiment that a robot may join, if there is one."""
+        known = self._robots.get(robot)
+        return known.assigned if known else None
+
+    def greet(self, hello: Hello, robot: str, observation: Json, action: Json, joins: str) -> None:
+        """A robot has said hello, and joins an experiment."""
+        now = self._clock.wall()
+        self._saved[robot] = now
+        self._put(
+            Robot(
+                name=robot,
+                experiment=joins,
+                observation_space=observation,
+                action_space=action,
+                control_hz=hello.control_hz,
+                task=hello.task,
+                client=hello.client,
+                seen_at=now,
+                assigned=self.assigned(robot),
+            )
+        )
+
+    def heard(self, robot: str) -> None:
+        """A robot is alive."""
+        known, now = self._robots.get(robot), self._clock.wall()
+        if known is None:
+            return
+        known.seen_at = now
+        if now - self._saved.get(robot, 0.0) >= _SEEN_S:
+            self._saved[robot] = now
+            self._writer.put(known)
+
+    async def assign(self, robot: str, experiment: str | None) -> Robot:
+        """Let a robot join this experiment only; None: any that has a place. Raises NotFound."""
+        known = self.get(robot)
+        known.assigned = experiment
+        self._writer.put(known)
+        await self._writer.flush()
+        return known
+
+    def forget(self, experiment: str) -> None:
+        """The experiment is gone, and no robot belongs to it any more."""
+        for robot in self._robots.values():
+            robot.experiment = None if robot.experiment == experiment else robot.experiment
+            robot.assigned = None if robot.assigned == experiment else robot.assigned
+
+    def _put(self, robot: Robot) -> None:
+        self._robots[robot.name] = robot
+        self._writer.put(robot)

@@ -1,0 +1,166 @@
+"""Questions to the tables that take more than a line: pages, buckets over time, returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Integer, Select, and_, cast, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from server.storage.models import Episode, Mark, Metric
+
+
+class EpisodeKey(NamedTuple):
+    """What names an episode within its experiment."""
+
+    robot: str
+    epoch: str
+    episode: int
+
+
+class Bucket(NamedTuple):
+    """Some neighbouring values of a series: `time` and `updates` are those of the last."""
+
+    time: float
+    updates: int
+    mean: float
+    low: float
+    high: float
+    values: int
+
+
+class VersionReturns(NamedTuple):
+    """The episodes that ended with a version of the policy."""
+
+    episodes: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class EpisodeFilter:
+    """Which episodes: all that no field excludes. Times and returns are inclusive bounds, but for
+    `since`: episodes that ended after it."""
+
+    robot: str | None = None
+    task: str | None = None
+    source: str | None = None
+    outcome: str | None = None
+    since: float | None = None
+    until: float | None = None
+    min_return: float | None = None
+    max_return: float | None = None
+    discarded: bool | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """As SQL, on episodes joined with their marks."""
+        equal = (
+            (Episode.robot, self.robot),
+            (Episode.task, self.task),
+            (Episode.source, self.source),
+            (Mark.outcome, self.outcome),
+        )
+        found = [column == value for column, value in equal if value is not None]
+        bounds = (
+            (self.since, lambda v: Episode.ended_at > v),
+            (self.until, lambda v: Episode.ended_at <= v),
+            (self.min_return, lambda v: Episode.total_reward >= v),
+            (self.max_return, lambda v: Episode.total_reward <= v),
+            (self.discarded, lambda v: Mark.discarded.is_(True) if v else _KEPT),
+        )
+        return found + [condition(value) for value, condition in bounds if value is not None]
+
+
+_KEPT: ColumnElement[bool] = or_(Mark.discarded.is_(None), Mark.discarded.is_(False))
+_MARKED = and_(
+    Mark.experiment == Episode.experiment,
+    Mark.robot == Episode.robot,
+    Mark.epoch == Episode.epoch,
+    Mark.episode == Episode.episode,
+)
+
+
+def episode_page(
+    session: Session, experiment: str, wanted: EpisodeFilter, offset: int, limit: int, newest: bool
+) -> tuple[list[tuple[Episode, Mark | None]], int]:
+    """A page of the episodes in order of their ends, with what was said of them; and how many."""
+    conditions = (Episode.experiment == experiment, *wanted.conditions())
+    chosen = select(Episode, Mark).outerjoin(Mark, _MARKED).where(*conditions)
+    counted = select(func.count()).select_from(Episode).outerjoin(Mark, _MARKED).where(*conditions)
+    order = (Episode.ended_at, Episode.robot, Episode.epoch, Episode.episode)
+    ordered = chosen.order_by(*(column.desc() if newest else column for column in order))
+    rows = session.execute(ordered.offset(offset).limit(limit))
+    return [(episode, mark) for episode, mark in rows], session.scalar(counted) or 0
+
+
+def version_returns(session: Session, experiment: str) -> dict[int, VersionReturns]:
+    """Returns of the episodes that count, by the version with which they ended."""
+    reward = Episode.total_reward
+    query = (
+        select(
+            Episode.policy_last,
+            func.count(),
+            func.avg(reward),
+            func.min(reward),
+            func.max(reward),
+        )
+        .outerjoin(Mark, _MARKED)
+        .where(Episode.experiment == experiment, _KEPT)
+        .group_by(Episode.policy_last)
+    )
+    return {row[0]: VersionReturns(*row[1:]) for row in session.execute(query)}
+
+
+def metric_buckets(
+    session: Session, experiment: str, name: str, since: float, until: float, most: int
+) -> list[Bucket]:
+    """A metric in at most `most` buckets of equal length of time, empty ones left out."""
+    chosen = select().where(
+        Metric.experiment == experiment,
+        Metric.name == name,
+        Metric.time > since,
+        Metric.time <= until,
+    )
+    return _buckets(session, chosen, Metric.time, Metric.updates, Metric.value, most)
+
+
+def return_buckets(
+    session: Session, experiment: str, since: float, until: float, most: int
+) -> list[Bucket]:
+    """The returns of episodes that count; `updates` is the version with which they ended."""
+    chosen = (
+        select()
+        .select_from(Episode)
+        .outerjoin(Mark, _MARKED)
+        .where(
+            Episode.experiment == experiment,
+            Episode.ended_at > since,
+            Episode.ended_at <= until,
+            _KEPT,
+        )
+    )
+    return _buckets(
+        session, chosen, Episode.ended_at, Episode.policy_last, Episode.total_reward, most
+    )
+
+
+def _buckets(
+    session: Session,
+    chosen: Select[Any],
+    time: InstrumentedAttribute[float],
+    updates: InstrumentedAttribute[int],
+    value: InstrumentedAttribute[float],
+    most: int,
+) -> list[Bucket]:
+    ends = chosen.with_only_columns(func.count(), func.min(time), func.max(time))
+    count, first, last = session.execute(ends).one()
+    if count <= most:
+        rows = session.execute(chosen.with_only_columns(time, updates, value).order_by(time))
+        return [Bucket(t, u, v, v, v, 1) for t, u, v in rows]
+    width = (last - first) / max(most - 1, 1) or 1.0  # the last value has a bucket of its own
+    place = cast((time - first) / (width * 1.000001), Integer) if most > 1 else cast(0, Integer)
+    kinds = (func.max(time), func.max(updates), func.avg(value), func.min(value), func.max(value))
+    query = chosen.with_only_columns(*kinds, func.count()).group_by(place).order_by(place)
+    return [Bucket(*row) for row in session.execute(query)]
