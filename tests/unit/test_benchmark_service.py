@@ -17,7 +17,7 @@ def test_every_run_names_a_robot_an_agent_and_settings_that_exist(name):
 
 
 def test_rewards_are_shared_out_by_level_and_counted_by_value():
-    run = service.Run("r", "a", "", levels={"upright": 6.0}, counts={"grasped": 1.0})
+    run = service.Run("r", "a", "", levels={"upright": 5.7}, counts={"grasped": 1.0})
     part = np.array([5.0, 5.8, 6.0, 1.0], np.float32)
     row = service._share(part, 0, run)
     assert row == {
