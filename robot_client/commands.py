@@ -34,7 +34,7 @@ class Operator:
         self.paused = False
         self.ending = ""  # why the running episode is to end, if it is
         self.terminal = False  # whether it ends as one whose task is over
-        self._episode = ANY_EPISODE  # number of the one begun last
+        self._episode: int | None = None  # number of the one that is running
         self._commands, self._estop, self._stop, self._send = commands, estop, stop, send
         self._pending: list[int] = []  # take effect when the episode has ended
         self._resets: list[int] = []  # take effect when the next one has begun
@@ -56,7 +56,7 @@ class Operator:
         for ident in self._pending:
             self._send(CommandDone(ident, ""))
         self._pending.clear()
-        self.ending, self.terminal = "", False
+        self.ending, self.terminal, self._episode = "", False, None
 
     def episode_begun(self, number: int) -> None:
         """The robot has been reset: what asked for that is done."""
@@ -69,9 +69,12 @@ class Operator:
         if command.episode not in (ANY_EPISODE, self._episode):
             self._send(CommandDone(command.id, f"episode {command.episode} is not running"))
             return
+        if command.verb in _TERMINAL and self._episode is None:  # its last row is written
+            self._send(CommandDone(command.id, "no episode is running"))
+            return
         if command.verb in _TERMINAL or command.verb in _CUT:
             self.paused = self.paused or command.verb == "pause"
-            self.terminal = command.verb in _TERMINAL
+            self.terminal = self.terminal or command.verb in _TERMINAL
             self.ending = f"{command.verb} by an operator"
             (self._resets if command.verb == "reset" else self._pending).append(command.id)
             return

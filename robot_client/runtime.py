@@ -220,6 +220,7 @@ class Runtime:
 
     def _may_act(self) -> bool:
         """Between episodes: whether one may begin. Says in the verdict why not."""
+        self._operator.episode_ended()  # before: a mark that comes now is too late
         self._attend()
         self._adopt_waiting()
         self._operator.episode_ended()
