@@ -12,7 +12,7 @@ COPY robot_client robot_client
 COPY agents agents
 COPY server server
 COPY sim sim
-RUN pip install --no-cache-dir -c constraints.txt ".[learner]"
+RUN pip install --no-cache-dir -c constraints.txt ".[learner,datasets]"
 
 RUN useradd --create-home dreamfleet && install -d -o dreamfleet /data
 USER dreamfleet
