@@ -56,5 +56,7 @@ class Ensemble(nn.Module):
 
     def disagreement(self, feat: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(...) deviation over the members, averaged over the targets."""
-        spread: torch.Tensor = self(feat, action).var(-2, unbiased=False)
+        said = self(feat, action)
+        # torch's own variance takes twenty times as long over an axis that is not the last.
+        spread: torch.Tensor = (said - said.mean(-2, keepdim=True)).square().mean(-2)
         return (spread + 1e-12).sqrt().mean(-1)  # the root has no slope at 0
