@@ -24,7 +24,7 @@ from server.admission import (
     refuse_busy_robots,
     refuse_taken_robots,
 )
-from server.datasets.demonstrations import begin_with
+from server.datasets.demonstrations import begin_with, refuse_changed
 from server.descriptions import write_description
 from server.episodes import EpisodeBook
 from server.errors import Conflict, NotFound
@@ -127,8 +127,12 @@ class Experiments:
         return experiment
 
     async def duplicate(self, experiment_id: str) -> Experiment:
-        """A new experiment with the same settings and notes, and no data. Raises NotFound."""
+        """A new experiment with the same settings, notes and demonstrations, and no other data.
+
+        Raises NotFound, or Conflict when a dataset that it began with is no longer there.
+        """
         old = self.get(experiment_id)
+        await refuse_changed(self._settings, old.demonstrations)
         return await self.create(
             NewExperiment(
                 name=f"{old.name[:73]} (copy)",
@@ -136,6 +140,7 @@ class Experiments:
                 config=old.config,
                 robots=tuple(old.robots),
                 notes=old.notes,
+                demonstrations=tuple(old.demonstrations),
                 **old.settings,
             )
         )

@@ -92,4 +92,5 @@ def new_row(
         created_at=now,
         updated_at=now,
         notes=new.notes,
+        demonstrations=dict(begun.datasets),
     )

@@ -74,9 +74,12 @@ async def delete_experiment(
     await service.experiments.delete(experiment)
 
 
-@router.post("/{experiment}/duplicate", status_code=201, responses=problems(404))
+@router.post("/{experiment}/duplicate", status_code=201, responses=problems(404, 409))
 async def duplicate_experiment(experiment: ExperimentId, service: Running) -> ExperimentView:
-    """A new experiment with the same agent, settings and robots, and no data."""
+    """A new experiment with the same agent, settings, robots and demonstrations, and no other data.
+
+    409: a dataset that it began with has been deleted or replaced since.
+    """
     return _view(service, await service.experiments.duplicate(experiment))
 
 

@@ -77,6 +77,9 @@ class ExperimentView(View):
     policy_version: int | None
     policy_offered: int | None
     allowed: list[Verb]
+    demonstrations: dict[str, str] = Field(
+        description="Datasets that it began with, and the SHA-256 of their contents."
+    )
 
 
 class EpisodeView(View):

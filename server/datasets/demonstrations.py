@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from robot_client.schema import Json
 from server.datasets.jobs import work
 from server.datasets.shelf import Dataset, described, refuse_other_spaces
-from server.errors import Invalid
+from server.errors import Conflict, Invalid, NotFound
 from server.settings import Settings
 from server.storage import Robot, Storage
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What an experiment has before its first robot comes."""
+    """What an experiment has before its first robot comes; `datasets` are name -> SHA-256."""
 
     rows: int = 0
     observation_space: Json | None = None
     action_space: Json | None = None
+    datasets: Mapping[str, str] = field(default_factory=dict)
 
 
 def shelf_of(settings: Settings) -> Path:
@@ -63,7 +64,24 @@ async def begin_with(
         {"do": "begin", "home": str(home), "names": list(names), "replay": str(replay)}
     )
     first = datasets[0]
-    return Beginning(int(made["rows"]), first.observation_space, first.action_space)
+    hashes = {dataset.name: dataset.sha256 for dataset in datasets}
+    return Beginning(int(made["rows"]), first.observation_space, first.action_space, hashes)
+
+
+async def refuse_changed(settings: Settings, demonstrations: Mapping[str, str]) -> None:
+    """Raise Conflict when a dataset is no longer the one that an experiment began with.
+
+    Args:
+        settings: the server's.
+        demonstrations: name -> SHA-256 of the contents, as the experiment keeps them.
+    """
+    for name, sha256 in demonstrations.items():
+        try:
+            found = await asyncio.to_thread(described, shelf_of(settings), name)
+        except NotFound as error:
+            raise Conflict(f"it began with the dataset {name!r}, which has been deleted") from error
+        if found.sha256 != sha256:
+            raise Conflict(f"it began with another dataset {name!r} than the one of today")
 
 
 def _check(datasets: Sequence[Dataset], robots: Sequence[Robot]) -> None:

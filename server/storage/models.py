@@ -18,7 +18,8 @@ class Experiment(Base):
     """One agent learning from one or more robots.
 
     The spaces are null until the first robot says hello. `settings` are the learner's, `rows` those
-    stored; `reason` says why the state is what it is; `notes` are people's.
+    stored; `reason` says why the state is what it is; `notes` are people's. `demonstrations` are the
+    datasets that it began with: name -> SHA-256 of the contents.
     """
 
     __tablename__ = "experiments"
@@ -37,6 +38,7 @@ class Experiment(Base):
     created_at: Mapped[float]
     updated_at: Mapped[float]
     notes: Mapped[str] = mapped_column(server_default="")
+    demonstrations: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
 
 class Robot(Base):

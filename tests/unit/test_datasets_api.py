@@ -122,6 +122,30 @@ def test_an_experiment_begins_with_a_dataset_and_learns_before_a_robot_comes(tmp
     in_house(house_in(tmp_path), act)
 
 
+def test_a_duplicate_begins_with_the_same_demonstrations(tmp_path):
+    out = an_export(tmp_path)
+
+    async def act(house):
+        await bring(house, out)
+        (dataset,) = await house.ask("GET", "/datasets")
+        made = await house.create(demonstrations=["demos"])
+        old = await house.ask("GET", f"/experiments/{made}")
+        assert old["demonstrations"] == {"demos": dataset["sha256"]}
+        copy = await house.ask("POST", f"/experiments/{made}/duplicate", None, 201)
+        for same in ("demonstrations", "rows", "observation_space", "action_space"):
+            assert copy[same] == old[same]
+        path = house.service.settings.data / "datasets/demos/dataset.json"
+        path.write_text(path.read_text().replace(dataset["sha256"], "0" * 64))
+        problem = await house.ask("POST", f"/experiments/{made}/duplicate", None, 409)
+        assert "another dataset 'demos'" in problem["detail"]
+        assert (await house.http.delete("/datasets/demos")).status_code == 204
+        problem = await house.ask("POST", f"/experiments/{made}/duplicate", None, 409)
+        assert "has been deleted" in problem["detail"]
+        assert len(await house.items("/experiments")) == 2
+
+    in_house(house_in(tmp_path), act)
+
+
 def test_what_does_not_fit_is_refused_and_no_experiment_is_made(tmp_path):
     out = an_export(tmp_path)
 
