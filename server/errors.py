@@ -8,6 +8,7 @@ DreamfleetError
     ├── Invalid         a value that is not what was asked for (field, expected, got)
     ├── Unauthorized    no token or key, or one that is unknown or revoked
     ├── NotReady        the server cannot do its work now
+    ├── Unreachable     no server answers a command
     ├── Forbidden       a known caller whose role does not allow this
     ├── TooManyAttempts wrong tokens from one address, one after the other
     ├── AccessError     the files that say who may come in cannot be read or written
@@ -56,6 +57,10 @@ class AccessError(ServerError):
 
 class NotReady(ServerError):
     """The server cannot do its work now."""
+
+
+class Unreachable(ServerError):
+    """No server answers a command."""
 
 
 class ReplayError(ServerError):

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from server.access import RobotKey, RobotKeys, make_server_pair, server_pair
-from server.api.keys import view_of
+from server.commands.complete import robot_names
 from server.commands.local import Data, Database, Local, ServerIfAny, where
-from server.commands.rest import AsJson, ask, print_json, print_table, segment, when
+from server.commands.output import Columns, at, print_json, show
+from server.commands.rest import AsJson, ask, segment
 from server.errors import NotFound
 from server.settings import DEFAULT_DATA
 
+if TYPE_CHECKING:
+    from server.access import RobotKey
+
 Json = dict[str, Any]
+Robot = Annotated[str, typer.Argument(help="Name of a robot.", autocompletion=robot_names)]
 Key = Annotated[str, typer.Option(help="Public key, as dreamfleet-robot enrol prints it.")]
 _HOUR = 3600.0
 
 app = typer.Typer(no_args_is_help=True, help="Say which robots may connect, by their public keys.")
+
+COLUMNS: Columns = {
+    "robot": "robot",
+    "key": "key",
+    "valid": lambda key: "yes" if key["valid"] else "no",
+    "until": at("until"),
+    "enrolled": at("added_at"),
+    "by": "added_by",
+    "last used": at("used_at"),
+    "revoked by": "revoked_by",
+}
 
 
 class _Book(Protocol):
@@ -35,14 +50,20 @@ class _Book(Protocol):
 
 class _Local:
     def __init__(self, local: Local) -> None:
+        from server.access import RobotKeys
+
         self._local, self._keys = local, RobotKeys(local.data)
 
     def show(self) -> Json:
+        from server.access import server_pair
+
         pair = server_pair(self._local.data)
         robots = [self._view(each) for each in self._keys.all()]
         return {"server": pair.public if pair else "", "robots": robots}
 
     def enrol(self, robot: str, key: str) -> Json:
+        from server.access import make_server_pair
+
         make_server_pair(self._local.data)
         made = self._keys.enrol(robot, key, self._local.who)
         self._local.note("enrol_key", robot=robot, key=key)
@@ -59,6 +80,8 @@ class _Local:
         return [self._view(each) for each in ended]
 
     def _view(self, key: RobotKey) -> Json:
+        from server.api.keys import view_of
+
         return view_of(self._keys, key).model_dump()
 
 
@@ -89,16 +112,18 @@ class _Rest:
 @app.command()
 def init(data: Data = None, as_json: AsJson = False) -> None:
     """Make the server's own key pair, if there is none. On the server's machine."""
-    _show_server(make_server_pair(data or DEFAULT_DATA).public, as_json)
+    from server.access import make_server_pair
+
+    _print_server(make_server_pair(data or DEFAULT_DATA).public, as_json)
 
 
-@app.command()
-def show(data: Data = None, server: ServerIfAny = None, as_json: AsJson = False) -> None:
+@app.command("show")
+def show_server(data: Data = None, server: ServerIfAny = None, as_json: AsJson = False) -> None:
     """Show the server's public key, which every robot is given."""
     public = _book(data, server).show()["server"]
     if not public:
         raise NotFound("this server has no key yet; make it: dreamfleet keys init")
-    _show_server(public, as_json)
+    _print_server(public, as_json)
 
 
 @app.command()
@@ -127,12 +152,12 @@ def enrol(
 def list_keys(data: Data = None, server: ServerIfAny = None, as_json: AsJson = False) -> None:
     """List every key that was ever enrolled, oldest first."""
     found = _book(data, server).show()["robots"]
-    print_json(found) if as_json else _print(found)
+    show(found, as_json, COLUMNS)
 
 
 @app.command()
 def rotate(
-    robot: str,
+    robot: Robot,
     key: Key,
     overlap: Annotated[float, typer.Option(min=0, help="Hours that the old key has left.")] = 24.0,
     data: Data = None,
@@ -145,7 +170,7 @@ def rotate(
     The robot makes it with: dreamfleet-robot enrol --name NAME --replace
     """
     made = _book(data, server, database).rotate(robot, key, overlap * _HOUR)
-    print_json(made) if as_json else _print([made])
+    show(made, as_json, COLUMNS)
 
 
 @app.command()
@@ -154,15 +179,17 @@ def rotate_server(data: Data = None, database: Database = None, as_json: AsJson 
 
     Tell each robot the new key before that; it keeps the old one beside it.
     """
+    from server.access import make_server_pair
+
     local = Local(data or DEFAULT_DATA, database)
     pair = make_server_pair(local.data, replace=True)
     local.note("rotate_server", key=pair.public)
-    _show_server(pair.public, as_json)
+    _print_server(pair.public, as_json)
 
 
 @app.command()
 def revoke(
-    robot: str,
+    robot: Robot,
     key: Annotated[str | None, typer.Option(help="This key only; none: all it has.")] = None,
     data: Data = None,
     server: ServerIfAny = None,
@@ -171,7 +198,7 @@ def revoke(
 ) -> None:
     """End a robot's keys for good; its very next message is refused."""
     ended = _book(data, server, database).revoke(robot, key)
-    print_json(ended) if as_json else _print(ended)
+    show(ended, as_json, COLUMNS)
 
 
 def _book(data: Data, server: str | None, database: str | None = None) -> _Book:
@@ -183,28 +210,10 @@ def _server_option(found: Json) -> str:
     return f"--server-key={shlex.quote(found['server'])}"
 
 
-def _show_server(public: str, as_json: bool) -> None:
+def _print_server(public: str, as_json: bool) -> None:
     if as_json:
         print_json({"server": public})
         return
     typer.echo(f"The server's public key is {public}")
     typer.echo("On each robot, run:")
     typer.echo(f"  dreamfleet-robot enrol --name NAME {_server_option({'server': public})}")
-
-
-def _print(found: list[Json]) -> None:
-    columns = ["robot", "key", "valid", "until", "enrolled", "by", "last used", "revoked by"]
-    rows = [
-        [
-            each["robot"],
-            each["key"],
-            "yes" if each["valid"] else "no",
-            when(each["until"]),
-            when(each["added_at"]),
-            each["added_by"],
-            when(each["used_at"]),
-            each["revoked_by"],
-        ]
-        for each in found
-    ]
-    print_table(columns, rows)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import getpass
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robot_client.clock import SystemClock
 from server.settings import DEFAULT_DATA, Settings
-from server.storage import Audit, Storage
+
+if TYPE_CHECKING:
+    from server.storage import Audit
 
 Data = Annotated[
     Path | None,
@@ -45,6 +47,8 @@ class Local:
 
     def note(self, operation: str, **parameters: Any) -> None:
         """Write what was done to the audit log."""
+        from server.storage import Storage
+
         storage = Storage(Settings(self.data, database=self.database).database_url)
         try:
             storage.migrate()
@@ -53,6 +57,8 @@ class Local:
             storage.close()
 
     def _line(self, operation: str, parameters: dict[str, Any]) -> Audit:
+        from server.storage import Audit
+
         return Audit(
             time=SystemClock().wall(),
             who=self.who,

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
-from server.access import Role, Token, Tokens
-from server.api.tokens import view_of
 from server.commands.local import Data, Database, Local, ServerIfAny, where
-from server.commands.rest import AsJson, ask, print_json, print_table, segment, when
+from server.commands.output import Columns, at, print_json, show
+from server.commands.rest import AsJson, ask, segment
+
+if TYPE_CHECKING:
+    from server.access import Token
 
 Json = dict[str, Any]
+Role = Literal["viewer", "operator"]  # as in server.access, which takes a while to load
 
 app = typer.Typer(no_args_is_help=True, help="Say who may use the REST API and the page.")
+
+COLUMNS: Columns = {
+    "name": "name",
+    "role": "role",
+    "made": at("added_at"),
+    "by": "added_by",
+    "last used": at("used_at"),
+    "revoked": at("revoked_at"),
+    "revoked by": "revoked_by",
+}
 
 
 class _Book(Protocol):
@@ -28,6 +41,8 @@ class _Book(Protocol):
 
 class _Local:
     def __init__(self, local: Local) -> None:
+        from server.access import Tokens
+
         self._local, self._tokens = local, Tokens(local.data)
 
     def all(self) -> list[Json]:
@@ -44,6 +59,8 @@ class _Local:
         return self._view(ended)
 
     def _view(self, token: Token) -> Json:
+        from server.api.tokens import view_of
+
         return view_of(self._tokens, token).model_dump()
 
 
@@ -92,7 +109,7 @@ def create(
 def list_tokens(data: Data = None, server: ServerIfAny = None, as_json: AsJson = False) -> None:
     """List every token that was ever made, oldest first."""
     found = _book(data, server).all()
-    print_json(found) if as_json else _print(found)
+    show(found, as_json, COLUMNS)
 
 
 @app.command()
@@ -105,26 +122,9 @@ def revoke(
 ) -> None:
     """End a token for good; its very next request is refused."""
     ended = _book(data, server, database).revoke(name)
-    print_json(ended) if as_json else _print([ended])
+    show(ended, as_json, COLUMNS)
 
 
 def _book(data: Data, server: str | None, database: str | None = None) -> _Book:
     place = where(data, server, database)
     return _Rest(place) if isinstance(place, str) else _Local(place)
-
-
-def _print(found: list[Json]) -> None:
-    columns = ["name", "role", "made", "by", "last used", "revoked", "by"]
-    rows = [
-        [
-            each["name"],
-            each["role"],
-            when(each["added_at"]),
-            each["added_by"],
-            when(each["used_at"]),
-            when(each["revoked_at"]),
-            each["revoked_by"],
-        ]
-        for each in found
-    ]
-    print_table(columns, rows)

@@ -18,8 +18,8 @@ class Experiment(Base):
     """One agent learning from one or more robots.
 
     The spaces are null until the first robot says hello. `settings` are the learner's, `rows` those
-    stored; `reason` says why the state is what it is; `notes` are people's. `demonstrations` are the
-    datasets that it began with: name -> SHA-256 of the contents.
+    stored; `reason` says why the state is what it is; `notes` are people's. `demonstrations` are
+    the datasets that it began with: name -> SHA-256 of the contents.
     """
 
     __tablename__ = "experiments"

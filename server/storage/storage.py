@@ -239,11 +239,17 @@ class Storage:
             return list(session.scalars(select(table).order_by(order)))
 
 
-def upgrade(engine: Engine, revision: str) -> None:
-    """Run the migrations up to `revision`."""
+def migrations() -> Config:
+    """Where Alembic finds the migrations."""
     config = Config()
     config.set_main_option("script_location", "server.storage:migrations")
     config.set_main_option("path_separator", "os")
+    return config
+
+
+def upgrade(engine: Engine, revision: str) -> None:
+    """Run the migrations up to `revision`."""
+    config = migrations()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

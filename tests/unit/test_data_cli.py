@@ -41,7 +41,10 @@ def test_a_dataset_goes_in_begins_an_experiment_and_comes_out_again(tmp_path):
         missing = runner.invoke(app, ["data", "verify", "none", "--server", address])
         assert isinstance(missing.exception, ServerError)
         assert str(missing.exception) == "no dataset 'none'"
-        assert runner.invoke(app, ["data", "delete", "demos", "--server", address]).exit_code == 0
+        assert (
+            runner.invoke(app, ["data", "delete", "demos", "--yes", "--server", address]).exit_code
+            == 0
+        )
         assert ask(address, "data", "list") == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again", "data", "first", "r"]
     assert list((tmp_path / "data/exports").iterdir()) == []

@@ -132,8 +132,8 @@ def test_a_duplicate_begins_with_the_same_demonstrations(tmp_path):
         old = await house.ask("GET", f"/experiments/{made}")
         assert old["demonstrations"] == {"demos": dataset["sha256"]}
         copy = await house.ask("POST", f"/experiments/{made}/duplicate", None, 201)
-        for same in ("demonstrations", "rows", "observation_space", "action_space"):
-            assert copy[same] == old[same]
+        for field in ("demonstrations", "rows", "observation_space", "action_space"):
+            assert copy[field] == old[field]
         path = house.service.settings.data / "datasets/demos/dataset.json"
         path.write_text(path.read_text().replace(dataset["sha256"], "0" * 64))
         problem = await house.ask("POST", f"/experiments/{made}/duplicate", None, 409)

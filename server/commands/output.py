@@ -1,0 +1,163 @@
+"""What the commands print: JSON or tables to stdout, progress and remarks to stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from server.commands.rest import Json, Query, ask, calling, given, raise_for
+from server.errors import ServerError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Columns = Mapping[str, str | Callable[[Json], Any]]  # header -> field, or what makes the cell of it
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many, at most.")]
+Offset = Annotated[int, typer.Option(min=0, help="How many to leave out before them.")]
+Out = Annotated[Path, typer.Option(help="File to write; it must not be there yet.")]
+
+
+def print_json(value: Any) -> None:
+    """To stdout."""
+    typer.echo(json.dumps(value, indent=1))
+
+
+def print_table(columns: list[str], rows: list[list[Any]]) -> None:
+    """To stdout; None is a hyphen."""
+    from rich.console import Console
+
+    Console().print(table_of(columns, rows))
+
+
+def table_of(columns: list[str], rows: list[list[Any]]) -> Table:
+    """A table whose cells are plain text: a key may look like markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for row in rows:
+        cells = ("-" if cell is None else str(cell) for cell in row)
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    return table
+
+
+def show(found: Any, as_json: bool, columns: Columns | None = None) -> None:
+    """Print what the API has answered.
+
+    Args:
+        found: an object, a list of objects, or None.
+        as_json: exactly as the API has answered.
+        columns: of the table; without any, an object is a table of its fields.
+    """
+    if as_json:
+        print_json(found)
+    elif columns is not None:
+        items = found if isinstance(found, list) else [found]
+        print_table(list(columns), cells_of(items, columns))
+    elif found is not None:
+        print_table(["field", "value"], [[name, brief(value)] for name, value in found.items()])
+
+
+def cells_of(items: list[Json], columns: Columns) -> list[list[Any]]:
+    """The cells of a table, row by row."""
+    return [
+        [item[how] if isinstance(how, str) else how(item) for how in columns.values()]
+        for item in items
+    ]
+
+
+def show_page(
+    server: str,
+    path: str,
+    columns: Columns,
+    as_json: bool,
+    query: Query,
+) -> None:
+    """Print a page of a list, and say on stderr where it goes on. `query` has limit and offset."""
+    page = ask(server, "GET", path, query=query)
+    show(page["items"], as_json, columns)
+    end = page["offset"] + len(page["items"])
+    if end < page["total"] and page["items"]:
+        typer.echo(f"{end} of {page['total']}; go on with --offset {end}", err=True)
+
+
+def brief(value: Any) -> Any:
+    """A field of an object, in a line."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def when(time: float | None) -> str | None:
+    """A time in seconds since 1970, as people of this place read it."""
+    return None if time is None else datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M")
+
+
+def at(field: str) -> Callable[[Json], str | None]:
+    """A column that shows a time."""
+    return lambda item: when(item[field])
+
+
+def listed(field: str) -> Callable[[Json], str]:
+    """A column that shows a list of names."""
+    return lambda item: ", ".join(map(str, item[field]))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask a person, unless `yes`. Ends the command with exit code 1 when the answer is no."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A spinner on stderr while the server works."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+def fetch(server: str, path: str, out: Path, as_json: bool, query: Query | None = None) -> None:
+    """Download a file with a bar on stderr; it gets its name when it is whole, and says so.
+
+    Raises:
+        BadParameter: `out` is there already.
+        ServerError: the server refuses it, or it cannot be written.
+    """
+    if out.exists():
+        raise typer.BadParameter(f"{out} exists: choose another name")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        with calling(server, None) as api, part.open("wb") as file:
+            for data in _pieces(api, path, given(query), out.name):
+                file.write(data)
+        nbytes = part.stat().st_size
+        part.rename(out)
+    except OSError as error:
+        raise ServerError(f"{out}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    made = {"out": str(out), "bytes": nbytes}
+    print_json(made) if as_json else typer.echo(f"{nbytes} bytes in {out}")
+
+
+def _pieces(api: Any, path: str, query: Json, name: str) -> Iterator[bytes]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with (
+        api.stream("GET", path, params=query) as answer,
+        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+    ):
+        raise_for(answer)
+        size = answer.headers.get("content-length")
+        task = bar.add_task(name, total=int(size) if size else None)
+        for data in answer.iter_bytes():
+            bar.advance(task, len(data))
+            yield data

@@ -1,0 +1,93 @@
+"""`dreamfleet serve`, `demo` and `train`: what runs until it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.settings import DEFAULT_DATA, DEFAULT_GATEWAY, Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Data = Annotated[Path, typer.Option(help="Directory that holds everything.")]
+
+
+def serve(
+    data: Data = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address of the REST API and the page.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port; 0 finds a free one.")] = 8000,
+    gateway: Annotated[str, typer.Option(help="Where robots connect.")] = DEFAULT_GATEWAY,
+    database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite if none.")] = None,
+    learner_silence: Annotated[
+        float, typer.Option(min=1, help="Seconds without a word until a learner is replaced.")
+    ] = Settings.learner_silence_s,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, to speak HTTPS.")] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate for it.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Begin with an object: address, gateway.")
+    ] = False,
+) -> None:
+    """Run the server until Ctrl-C; what is running then goes on at the next start.
+
+    Other machines are let in once robots have keys (dreamfleet keys) and people tokens (dreamfleet
+    tokens). Tokens need HTTPS: give a certificate, or stand behind a proxy that has one, or a VPN.
+    """
+    import asyncio
+
+    if (ssl_keyfile is None) != (ssl_certfile is None):
+        raise typer.BadParameter("--ssl-keyfile and --ssl-certfile go together")
+    where = (data, host, port, gateway, database, learner_silence, ssl_keyfile, ssl_certfile)
+    asyncio.run(_serve(Settings(*where), as_json))
+
+
+def demo(
+    robot: Annotated[str, typer.Option(help="A simulated robot.")] = "ball",
+    agent: Annotated[str, typer.Option(help="The algorithm.")] = "dreamer",
+    speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "20",
+    rows: Annotated[int | None, typer.Option(min=1, help="End after this many rows.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 finds a free one.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Keep everything here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with a summary in JSON.")] = False,
+) -> None:
+    """Watch a simulated robot learn: server, learner and robot in one command."""
+    import asyncio
+
+    from server.demo import Demo, run_demo
+
+    raise typer.Exit(asyncio.run(run_demo(Demo(robot, agent, speed, rows, port, data, as_json))))
+
+
+def train(context: typer.Context) -> None:
+    """Train without a server: --lockstep [OPTIONS]; --lockstep --help says which."""
+    arguments = [argument for argument in context.args if argument != "--lockstep"]
+    if "--lockstep" not in context.args:
+        raise typer.BadParameter("say --lockstep; to learn from robots: dreamfleet experiments")
+    os.execv(sys.executable, [sys.executable, "-m", "server.lockstep", *arguments])
+
+
+async def _serve(settings: Settings, as_json: bool) -> None:
+    from rich.console import Console
+
+    from server.app import serve_web
+    from server.service import run_service
+    from server.shutdown import stop_signal
+
+    console = Console(stderr=True)
+    stop = stop_signal()
+    async with run_service(settings) as service, serve_web(service) as address:
+        _announce(console, address, settings.gateway, as_json)
+        await stop.wait()
+        console.print("closing: learners write their checkpoints")
+
+
+def _announce(console: Console, address: str, gateway: str, as_json: bool) -> None:
+    if as_json:
+        from server.commands.output import print_json
+
+        print_json({"address": address, "gateway": gateway})
+    console.print(f"page and API at {address}, robots connect to {gateway}")
