@@ -1,12 +1,8 @@
 """The API does what its OpenAPI document says: whatever is asked, nothing else is answered."""
 
-import asyncio
-import threading
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from random import Random
 
-import numpy as np
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,17 +15,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from robot_client import keys
-from robot_client.schema import Chunk
-from server.access import RobotKeys, Tokens
-from server.app import build_app, serve_web
-from server.settings import Settings
-from tests.unit.dataset_rows import KINDS, episodes_of, exported, imported, stored
-from tests.unit.house import in_house, open_house
-from tests.unit.replay_rows import Recorder
+from server.app import build_app
+from tests.unit.furnished import furnished
+from tests.unit.house import in_house
 
 ENDLESS = "/api/v1/live"
-EXPORT = "0a1b2c3d"
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -62,75 +52,6 @@ FEW = settings(
 def tar(_context, value):
     """Whatever was drawn, as the body of an import."""
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
-
-
-def furnish_shelf(data):
-    """A dataset and an export, a robot's key and a token, all with names that mean something."""
-    about = KINDS["vector"]
-    replay = stored(data / "other", about, episodes_of(about))
-    exported(replay, data / "exports" / EXPORT, about, "minari")
-    imported(data / "exports" / EXPORT, data / "datasets", "ann")
-    RobotKeys(data).enrol("ball-1", keys.generate().public, "test")
-    Tokens(data).create("ann", "viewer", "test")
-
-
-async def furnish(house):
-    """A running experiment with rows, an episode, a policy and a robot; and one that is stopped."""
-    running, stopped = await house.create(), await house.create(name="other")
-    await house.ask("POST", f"/experiments/{running}/start")
-    await house.ask("POST", f"/experiments/{stopped}/stop")
-    house.join()
-    await house.until(running, lambda view: view["policy_version"] == 2)
-    for _, chunk in Recorder(image=4).chunks(12):
-        chunk = Chunk("a", chunk.episode, chunk.first_seq, chunk.columns)
-        house.fleet.store(running).append("ball-1", chunk)
-        house.experiments.stored("ball-1", running, chunk)
-    house.fleet.frame = np.zeros((4, 4, 3), np.uint8)
-    house.fleet.command("ball-1", "pause")
-    reports = house.service.settings.experiment_dir(running) / "reports"
-    reports.mkdir()
-    (reports / "6.png").write_bytes(b"picture")
-    (episode,) = await house.items(f"/experiments/{running}/episodes")
-    return {
-        "name": ["ann"],
-        "export": [EXPORT],
-        "experiment": [running, running, stopped],
-        "robot": ["ball-1"],
-        "version": [2],
-        "agent": ["fake"],
-        "episode": [episode["id"]],
-        "camera": ["camera"],
-        "command": [1],
-        "row": [3],
-    }
-
-
-@contextmanager
-def furnished(tmp_path):
-    """The address of a server in a thread of its own, an operator's headers, and names that mean
-    something there."""
-    ready, done, found = threading.Event(), threading.Event(), {}
-    _, token = Tokens(tmp_path).create("operator", "operator", "test")
-    headers = {"Authorization": f"Bearer {token}"}
-    furnish_shelf(tmp_path)
-
-    async def live():
-        async with open_house(tmp_path) as house:
-            house.http.headers.update(headers)
-            service = replace(house.service, settings=Settings(tmp_path, port=0))
-            async with serve_web(service) as address:
-                found.update(names=await furnish(house), address=address)
-                ready.set()
-                await asyncio.to_thread(done.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(live(),))
-    thread.start()
-    try:
-        assert ready.wait(30)
-        yield found["address"], headers, found["names"]
-    finally:
-        done.set()
-        thread.join()
 
 
 @pytest.mark.timeout(150)

@@ -101,12 +101,12 @@ def test_loopback_is_fine(tmp_path, where):
 
 def test_errors_are_one_line_and_an_exit_code(tmp_path):
     command = [sys.executable, "-m", "server.cli"]
-    for arguments, words in (
-        (["serve", "--host", "0.0.0.0", "--data", str(tmp_path)], "refusing to listen"),
-        (["agents", "--server", "http://127.0.0.1:9"], "start one: dreamfleet serve"),
+    for arguments, words, code in (
+        (["serve", "--host", "0.0.0.0", "--data", str(tmp_path)], "refusing to listen", 1),
+        (["agents", "--server", "http://127.0.0.1:9"], "start one: dreamfleet serve", 3),
     ):
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 1
+        assert done.returncode == code
         assert words in done.stderr
         assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
