@@ -1,4 +1,4 @@
-"""`dreamfleet-robot`: run a robot, check one, enrol one, or look into a spool."""
+"""`dreamfleet-robot`: run a robot, check one, enrol one, look into a spool, or see a doctor."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from robot_client import __version__
 from robot_client.clock import Clock, FreeRunningClock, SystemClock
 from robot_client.errors import DreamfleetError, SpoolError
 from robot_client.robot import Robot
-from robot_client.robots import fit, make_robot
+from robot_client.robots import HARDWARE, ROBOTS, fit, make_robot
 from robot_client.schema import NO_POLICY, space_to_json
 
 if TYPE_CHECKING:
@@ -34,39 +34,42 @@ _SIMULATED_SILENCE_S = 60.0  # a busy machine may slow a simulation down, which 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit status: 0, 1 for an error of ours, 2 for a wrong argument.
+    """Run a command; its exit status: 0, 1 for an error of ours or when what it looked at is not as
+    it should be, 2 for a wrong argument.
 
     130 when a second signal broke it off.
     """
     args = _parser().parse_args(argv)
     try:
-        args.command(args)
+        return int(args.command(args) or 0)
     except DreamfleetError as error:
         print(f"dreamfleet-robot: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dreamfleet-robot", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="run|check|enrol|spool")
+    commands = parser.add_subparsers(required=True, metavar="run|check|doctor|enrol|spool")
     _add_run(commands.add_parser("run", help="act with a robot, and stream what it sees"))
     check = commands.add_parser("check", help="exercise a robot against the contract; it moves")
     _add_robot(check)
     check.add_argument("--unseeded", action="store_true", help="resets need not be repeatable")
     check.set_defaults(command=_check)
     _add_enrol(commands.add_parser("enrol", help="make this robot's key, for a server elsewhere"))
-    spool = commands.add_parser("spool", help="say what waits on this robot's disk")
-    spool.add_argument("directory", type=Path, nargs="?", help=f"all of {_HOME}/*/spool if none")
-    spool.set_defaults(command=_spool)
+    _add_doctor(commands.add_parser("doctor", help="can this machine run a robot? Nothing moves"))
+    _add_spool(commands.add_parser("spool", help="see, check, save or give up what waits on disk"))
+    completion = commands.add_parser("completion", help="print a script for a shell to read")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(command=_completion)
     return parser
 
 
-def _add_robot(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("robot", help="name in the table of robots, gym:ID, or module:Class")
+def _add_robot(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    about = "name in the table of robots, gym:ID, or module:Class"
+    parser.add_argument("robot", nargs=nargs, help=about)
     parser.add_argument(
         "--options", type=_options, default={}, metavar="JSON", help="its keyword arguments"
     )
@@ -82,13 +85,8 @@ def _add_robot(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_robot(parser)
     add = parser.add_argument
-    add("--server", default="tcp://127.0.0.1:5555", help="address of the gateway (%(default)s)")
-    add("--name", default=socket.gethostname(), help="name of this robot (%(default)s)")
-    add("--spool", type=Path, help=f"folder for unsent rows ({_HOME}/NAME/spool)")
-    add("--cache", type=Path, help=f"folder for policies ({_HOME}/NAME/cache)")
+    _add_place(parser)
     add("--speed", type=_speed, default=1.0, help="of a simulation: times real time, or max")
-    add("--server-key", type=Path, help=f"the server's public key ({_HOME}/NAME/server.pub)")
-    add("--key", type=Path, help=f"this robot's key ({_HOME}/NAME/robot.key)")
     add("--episodes", type=int, help="end after so many episodes")
     add("--steps", type=int, help="end after so many control steps")
     add("--seed", type=int, help="of resets and of the policy's noise")
@@ -98,6 +96,34 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print an object per episode, and one at the end")
     add("--with-parent", action="store_true", help="stop when the starting process dies (Linux)")
     parser.set_defaults(command=_run)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--server", default="tcp://127.0.0.1:5555", help="address of the gateway (%(default)s)")
+    add("--name", default=socket.gethostname(), help="name of this robot (%(default)s)")
+    add("--spool", type=Path, help=f"folder for unsent rows ({_HOME}/NAME/spool)")
+    add("--cache", type=Path, help=f"folder for policies ({_HOME}/NAME/cache)")
+    add("--server-key", type=Path, help=f"the server's public key ({_HOME}/NAME/server.pub)")
+    add("--key", type=Path, help=f"this robot's key ({_HOME}/NAME/robot.key)")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    _add_robot(parser, nargs="?")
+    _add_place(parser)
+    parser.add_argument("--api", help="address of the server's REST API (port 8000 of the gateway)")
+    parser.add_argument("--json", action="store_true", help="print a list of objects")
+    parser.set_defaults(command=_doctor)
+
+
+def _add_spool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, nargs="?", help=f"all of {_HOME}/*/spool if none")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--verify", action="store_true", help="read every row; status 1 if one fails")
+    what.add_argument("--export", type=Path, metavar="OUT", help="copy the rows to a new folder")
+    text = "give up the rows that wait, whose number this must be"
+    what.add_argument("--discard", type=int, metavar="ROWS", help=text)
+    parser.set_defaults(command=_spool)
 
 
 def _add_enrol(parser: argparse.ArgumentParser) -> None:
@@ -278,43 +304,66 @@ def _enrol(args: argparse.Namespace) -> None:
         print(f"It trusts the server whose public key is {made.server}")
 
 
-def _spool(args: argparse.Namespace) -> None:
+def _doctor(args: argparse.Namespace) -> int:
+    from robot_client.doctor import Place, examine
+    from robot_client.findings import broken, lines
+
+    home = (_HOME / args.name).expanduser()
+    place = Place(
+        home=home,
+        spool=(args.spool or home / "spool").expanduser(),
+        cache=(args.cache or home / "cache").expanduser(),
+        server=args.server,
+        api=args.api or f"http://{urlsplit(args.server).hostname}:8000",
+        link_keys=lambda: _keys(args),
+        robot=(lambda: _robot(args)) if args.robot else None,
+        clock=SystemClock(),
+    )
+    found = []
+    for finding in examine(place):
+        found.append(finding)
+        if not args.json:
+            print(*lines(finding), sep="\n", flush=True)
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in found]))
+    return int(broken(found))
+
+
+def _spool(args: argparse.Namespace) -> int:
+    from robot_client import spool_tools
+
+    if args.directory is None and (args.export or args.discard is not None):
+        raise SpoolError("say which directory is meant")
+    if args.export:
+        print(json.dumps(spool_tools.export(args.directory, args.export)))
+        return 0
+    if args.discard is not None:
+        print(json.dumps(spool_tools.discard(args.directory, args.discard)))
+        return 0
+    look = spool_tools.verify if args.verify else spool_tools.waiting
     if args.directory is not None:
-        print(json.dumps(_waiting(args.directory)))
-        return
+        return _print_spool(look(args.directory))
     directories = sorted(_HOME.expanduser().glob("*/spool"))
     if not directories:
         raise SpoolError(f"{_HOME}: no robot has left a spool there")
+    worst = 0
     for directory in directories:
         try:
-            print(json.dumps(_waiting(directory)))
+            worst |= _print_spool(look(directory))
         except SpoolError as error:  # such as one in use; the others can still be looked into
             print(json.dumps({"directory": str(directory), "error": str(error)}))
+    return worst
 
 
-def _waiting(directory: Path) -> dict[str, str | int]:
-    with _opened_spool(directory) as spool:
-        return {
-            "directory": str(directory),
-            "epoch": spool.epoch,
-            "first_seq": spool.first_unacked,
-            "next_seq": spool.next_seq,
-            "rows": spool.backlog,
-            "bytes": spool.size_bytes,
-        }
+def _print_spool(found: dict[str, Any]) -> int:
+    print(json.dumps(found))
+    return int(bool(found.get("problems")))
 
 
-@contextlib.contextmanager
-def _opened_spool(directory: Path) -> Iterator[Spool]:
-    from robot_client.spool import Spool
+def _completion(args: argparse.Namespace) -> None:
+    from robot_client.completion import script
 
-    if not (directory / "state.json").exists():
-        raise SpoolError(f"{directory}: there is no spool")
-    spool = Spool(directory)
-    try:
-        yield spool
-    finally:
-        spool.close()
+    print(script(_parser(), args.shell, sorted([*ROBOTS, *HARDWARE])), end="")
 
 
 if __name__ == "__main__":

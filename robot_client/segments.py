@@ -169,6 +169,22 @@ def opened(directory: Path) -> tuple[State, list[Segment]]:
     return state, []
 
 
+def looked_at(directory: Path) -> tuple[State, list[Segment], list[str]]:
+    """As `opened`, but nothing is mended: state, segments as far as they can be read, and what is
+    wrong with them. Raises SpoolError when the state cannot be read.
+    """
+    state = _read_state(directory)
+    if state is None:
+        raise SpoolError(f"{directory / 'state.json'}: cannot be read")
+    segments = [_scanned(path, state.epoch) for path in sorted(directory.glob("*.rows"))]
+    torn = {s.path.name: s.path.stat().st_size - s.size for s in segments}
+    problems = [f"{name}: the last {n} bytes cannot be read" for name, n in torn.items() if n]
+    if not _continuous(state, segments):
+        problems.append("rows are missing in the middle: the robot would set all aside")
+    aside = sorted(path.name for path in directory.glob("damaged-*"))
+    return state, segments, problems + [f"{name} was set aside before" for name in aside]
+
+
 def _scanned(path: Path, epoch: str) -> Segment:
     """A segment as far as it can be read."""
     segment = Segment(path, int(path.stem) if path.stem.isdecimal() else -1)

@@ -19,6 +19,7 @@ import errno
 import os
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,6 +116,16 @@ class Spool:
     def size_bytes(self) -> int:
         """Bytes of all segments."""
         return self._bytes
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The rows that have not been acknowledged, chunk by chunk, each of one episode.
+
+        Raises SpoolError where one cannot be read.
+        """
+        seq = self.first_unacked
+        while (chunk := self.read(seq)) is not None:
+            yield chunk
+            seq += chunk.rows
 
     def append(self, episode: int, row: Columns) -> int:
         """Write one row, without waiting for the disk. Returns its seq.

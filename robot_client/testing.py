@@ -24,7 +24,7 @@ def check_robot(robot: Robot, *, seeded: bool = True, steps: int = 20) -> None:
         SchemaError: its declaration is wrong, or a value is not what was declared.
         RobotError: it breaks another part of the contract; the message says which.
     """
-    fields = _check_declaration(robot)
+    fields = check_declaration(robot)
     _check_stop(robot, "before connect")
     robot.connect()
     try:
@@ -41,7 +41,11 @@ def check_robot(robot: Robot, *, seeded: bool = True, steps: int = 20) -> None:
     _check_stop(robot, "after close")
 
 
-def _check_declaration(robot: Robot) -> dict[str, Field]:
+def check_declaration(robot: Robot) -> dict[str, Field]:
+    """The columns of the robot's rows. It is neither connected nor moved.
+
+    Raises SchemaError or RobotError when what it declares is wrong.
+    """
     if not isinstance(robot, Robot):
         raise RobotError(f"{type(robot).__name__} lacks attributes or methods of Robot")
     if not isinstance(robot.observation_space, spaces.Dict) or not robot.observation_space.spaces:

@@ -33,6 +33,7 @@ from server.api import (
     tokens,
 )
 from server.api.errors import install_error_handlers
+from server.api.examples import describe_examples
 from server.api.gate import DocumentedToken, Gate
 from server.api.problems import describe_problems, problems
 from server.datasets.desk import Desk
@@ -73,6 +74,7 @@ def build_app(service: Service) -> FastAPI:
     # Not mounted: a mount at / would answer for the API's paths with another method.
     app.router.default = StaticFiles(directory=PAGE, html=True)
     describe_problems(app)
+    describe_examples(app)
     return app
 
 

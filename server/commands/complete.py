@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,12 @@ def headers(environment: Mapping[str, str]) -> dict[str, str]:
     """What a request to the API carries: the token, if there is one."""
     token = environment.get("DREAMFLEET_TOKEN")
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def trust(server: str) -> ssl.SSLContext | bool:
+    """Whom to trust at an address: to load every authority's certificate takes long, and a server
+    without TLS has none."""
+    return server.startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def experiment_names(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
@@ -53,10 +60,10 @@ def dataset_names(context: typer.Context, incomplete: str) -> Iterator[tuple[str
 def _items(context: typer.Context, path: str) -> list[dict[str, Any]]:
     import httpx
 
-    chosen = context.params.get("server") or os.environ.get("DREAMFLEET_SERVER")
-    url = f"{chosen or DEFAULT_SERVER}/api/v1{path}"
+    server = context.params.get("server") or os.environ.get("DREAMFLEET_SERVER", DEFAULT_SERVER)
+    sent, url = headers(os.environ), f"{server}/api/v1{path}"
     try:
-        found = httpx.get(url, headers=headers(os.environ), timeout=_PATIENCE_S).json()
+        found = httpx.get(url, headers=sent, timeout=_PATIENCE_S, verify=trust(server)).json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return []
     items = found.get("items", []) if isinstance(found, dict) else found

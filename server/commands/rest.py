@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 from server.commands.complete import DEFAULT_SERVER as DEFAULT_SERVER
-from server.commands.complete import experiment_names, headers
+from server.commands.complete import experiment_names, headers, trust
 from server.errors import (
     Conflict,
     Forbidden,
@@ -76,10 +76,10 @@ def calling(server: str, patience_s: float | None = PATIENCE_S) -> Iterator[http
     """A client of the API. Raises Unreachable when there is no server."""
     import httpx
 
-    token = headers(os.environ)
+    about: Json = {"headers": headers(os.environ), "verify": trust(server)}
+    patience = httpx.Timeout(patience_s, connect=_CONNECT_S)
     try:
-        patience = httpx.Timeout(patience_s, connect=_CONNECT_S)
-        with httpx.Client(base_url=f"{server}/api/v1", headers=token, timeout=patience) as client:
+        with httpx.Client(base_url=f"{server}/api/v1", timeout=patience, **about) as client:
             yield client
     except (httpx.TransportError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         why = f"no server at {server} ({error}); start one: dreamfleet serve"

@@ -41,6 +41,7 @@ async def furnish(house):
     await house.ask("POST", f"/experiments/{stopped}/stop")
     house.join()
     await house.until(running, lambda view: view["policy_version"] == 2)
+    house.experiments.rollout.learned(running, 1, {"updates": 3, "agent": "fake"})
     house.experiments.rollout.learned(running, 3, {"updates": 9, "agent": "fake"})
     record(house, running)
     house.fleet.frame = np.zeros((4, 4, 3), np.uint8)
@@ -53,6 +54,9 @@ async def furnish(house):
         "experiment": [running, running, stopped],
         "shown": [shown],
         "doomed": [doomed],
+        "stopped": [stopped],
+        "stranger": ["stranger"],
+        "checkpoint": [CHECKPOINT],
         "robot": ["ball-1"],
         "version": [2],
         "agent": ["fake"],

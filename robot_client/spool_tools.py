@@ -1,0 +1,121 @@
+"""What `dreamfleet-robot spool` does with the rows that wait on a robot's disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from robot_client.durable import write_durably
+from robot_client.errors import SpoolError
+from robot_client.schema import Chunk, Json
+from robot_client.segments import locked, looked_at
+from robot_client.spool import Spool
+
+
+def waiting(directory: Path) -> Json:
+    """How much waits: the epoch, its seqs, rows, episodes and bytes. Raises SpoolError."""
+    with _opened(directory) as spool:
+        return _about(directory, spool)
+
+
+def verify(directory: Path) -> Json:
+    """Compare every row that waits with its checksum. Nothing is mended.
+
+    Returns `waiting` with `problems`, which is empty where all is whole. Raises SpoolError when the
+    spool is in use, or none.
+    """
+    _refuse_none(directory)
+    lock = locked(directory / "lock")
+    try:
+        state, segments, problems = looked_at(directory)
+    except OSError as error:
+        raise SpoolError(f"{directory}: {error}") from error
+    finally:
+        os.close(lock)
+    next_seq = max([state.acked, *(segment.next_seq for segment in segments)])
+    return {
+        "directory": str(directory),
+        "epoch": state.epoch,
+        "first_seq": state.acked,
+        "next_seq": next_seq,
+        "rows": next_seq - state.acked,
+        "bytes": sum(segment.size for segment in segments),
+        "problems": problems,
+    }
+
+
+def export(directory: Path, out: Path) -> Json:
+    """Copy the rows that wait to a new folder: a `<first seq>.npz` per chunk, and `spool.json`.
+
+    Args:
+        directory: the spool, which stays as it is.
+        out: the folder, which must not be there yet.
+
+    Raises SpoolError when the spool cannot be read, or the folder not be written.
+    """
+    with _opened(directory) as spool:
+        try:
+            out.mkdir(parents=True)
+            chunks = [_write(out, chunk) for chunk in spool.chunks()]
+            about = _about(directory, spool) | {"chunks": chunks}
+            write_durably(out / "spool.json", json.dumps(about, indent=1).encode())
+        except OSError as error:
+            raise SpoolError(f"{out}: {error}") from error
+        return about | {"out": str(out)}
+
+
+def discard(directory: Path, rows: int) -> Json:
+    """Give up the rows that wait, for good; the robot begins a new epoch.
+
+    Args:
+        directory: the spool.
+        rows: how many wait, so that nobody discards what he has not looked at.
+
+    Raises SpoolError when another number waits.
+    """
+    with _opened(directory) as spool:
+        if rows != spool.backlog:
+            raise SpoolError(f"{directory}: {spool.backlog} rows wait, not {rows}: nothing is done")
+        about = _about(directory, spool)
+        spool.ack(spool.next_seq)
+        spool.begin_epoch()
+        return about | {"discarded": rows}
+
+
+def _about(directory: Path, spool: Spool) -> Json:
+    return {
+        "directory": str(directory),
+        "epoch": spool.epoch,
+        "first_seq": spool.first_unacked,
+        "next_seq": spool.next_seq,
+        "rows": spool.backlog,
+        "bytes": spool.size_bytes,
+    }
+
+
+def _write(out: Path, chunk: Chunk) -> Json:
+    name = f"{chunk.first_seq:016d}.npz"
+    with (out / name).open("xb") as file:
+        np.savez(file, allow_pickle=False, **chunk.columns)
+    about = {"file": name, "first_seq": chunk.first_seq, "rows": chunk.rows}
+    return about | {"episode": chunk.episode, "task": chunk.task}
+
+
+def _refuse_none(directory: Path) -> None:
+    if not (directory / "state.json").exists():
+        raise SpoolError(f"{directory}: there is no spool")
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[Spool]:
+    _refuse_none(directory)
+    spool = Spool(directory)
+    try:
+        yield spool
+    finally:
+        spool.close()
