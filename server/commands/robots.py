@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -119,28 +122,22 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Show the robots live until Ctrl-C; with --json, a line for each change."""
+    news = (data["robots"] for kind, data in follow(server, experiment) if kind == "robots")
+    looks = news if count == 0 else islice(news, count)
+    if as_json:
+        for robots in looks:
+            typer.echo(json.dumps(robots))
+    else:
+        _watch(looks)
+
+
+def _watch(looks: Iterable[list[Json]]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    seen = 0
     with Live(console=Console(), auto_refresh=False) as live:
-        for kind, data in follow(server, experiment):
-            if kind != "robots":
-                continue
-            if as_json:
-                typer.echo(_line(data["robots"]))
-            else:
-                cells = cells_of(data["robots"], COLUMNS)
-                live.update(table_of(list(COLUMNS), cells), refresh=True)
-            seen += 1
-            if seen == count:
-                return
-
-
-def _line(robots: list[Json]) -> str:
-    import json
-
-    return json.dumps(robots)
+        for robots in looks:
+            live.update(table_of(list(COLUMNS), cells_of(robots, COLUMNS)), refresh=True)
 
 
 def _verb(verb: str, doc: str) -> None:

@@ -381,6 +381,10 @@ def test_a_token_that_does_not_do_has_its_exit_code(place, monkeypatch):
     assert "DREAMFLEET_TOKEN" in str(result.exception)
 
 
+def test_robots_are_watched_in_a_table(place):
+    assert "ball-1" in fine("robots watch --count 1").stdout
+
+
 def test_a_long_list_says_where_it_goes_on(place):
     said = fine("experiments list --limit 1")
     assert re.search(r"1 of \d+; go on with --offset 1", said.stderr)
