@@ -24,7 +24,7 @@ from server.supervisor import Patience
 FAKE = Path(__file__).parents[1] / "fake_learner.py"
 OBSERVATION = space_to_json(spaces.Dict({"x": spaces.Box(-1, 1, (2,), np.float32)}))
 ACTION = space_to_json(spaces.Discrete(3))
-SHORT = Patience(stop=30, first_delay=0.01, max_delay=0.02)
+SHORT = Patience(stop=30, silence=3600, first_delay=0.01, max_delay=0.02)  # the fake is mute
 
 
 class Checker(AgentCatalog):
