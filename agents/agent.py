@@ -53,11 +53,14 @@ class Sequences:
 class Transitions:
     """B rows with their n-step successors: columns (B, ...) of the row; `next/<obs>` n rows on (or
     at the episode's end), `return` the discounted sum of the rewards between, `discount` the
-    factor of the value of the successor: discount**n, or 0 where it is terminal."""
+    factor of the value of the successor: discount**n, or 0 where it is terminal. With a `priority`
+    above 0 a row is drawn in proportion to that power of what `Learned` last said of it, and
+    `chance` (B,) is by how much that was likelier than drawing uniformly."""
 
     batch: int
     n_step: int = 1
     discount: float = 0.99
+    priority: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,12 @@ class Learned:
     Args:
         metrics: scalars.
         context: (B, T, ...) recomputed `context/<name>` of the rows of the batch, to be stored.
+        priority: (B,) how much there is to learn from each row, at least 0, if that is demanded.
     """
 
     metrics: Tensors
     context: Tensors = field(default_factory=dict)
+    priority: torch.Tensor | None = None
 
 
 class Graph(torch.nn.Module):

@@ -9,12 +9,16 @@ from agents.agent import Agent
 from agents.errors import UnknownAgent
 
 AGENTS: dict[str, str] = {
+    "d4pg": "agents.d4pg:D4PG",
     "daydreamer": "agents.daydreamer:DayDreamer",
+    "ddpg": "agents.ddpg:DDPG",
+    "dqn": "agents.dqn:DQN",
     "dreamer": "agents.dreamer:Dreamer",
     "dreamer-v1": "agents.dreamer_v1:DreamerV1",
     "dreamer-v2": "agents.dreamer_v2:DreamerV2",
     "planet": "agents.planet:Planet",
     "random": "agents.random:Random",
+    "sac": "agents.sac:SAC",
 }
 
 

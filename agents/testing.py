@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from agents.agent import Acting, Agent, Graph, Nothing, OnPolicy, Sequences, Tensors, Transitions
+from agents.agent import (
+    Acting,
+    Agent,
+    Graph,
+    Learned,
+    Nothing,
+    OnPolicy,
+    Sequences,
+    Tensors,
+    Transitions,
+)
 from agents.export import ROWS, example_inputs
 from robot_client import schema
 from robot_client.bundle import TensorSpec
@@ -69,6 +79,15 @@ def check_training(first: Agent, second: Agent, batches: list[Tensors]) -> None:
         for name, value in learned.context.items():
             assert f"context/{name}" in batch, f"context {name} is not demanded"
             assert value.shape[:2] == batch[schema.REWARD].shape, f"context {name}: {value.shape}"
+        _check_priority(first, learned)
+
+
+def _check_priority(agent: Agent, learned: Learned) -> None:
+    demanded = isinstance(agent.demand, Transitions) and agent.demand.priority > 0
+    assert demanded == (learned.priority is not None), "priorities go with demanding them"
+    if isinstance(agent.demand, Transitions) and learned.priority is not None:
+        assert learned.priority.shape == (agent.demand.batch,), tuple(learned.priority.shape)
+        assert (learned.priority >= 0).all(), "a priority is below 0"
 
 
 def check_resuming(trained: Agent, fresh: Agent, batch: Tensors) -> None:
@@ -105,6 +124,8 @@ def random_batch(
                 tensors[f"next/{key}"] = _values(rows[key], (batch,), generator)
             tensors["return"] = torch.randn(batch, generator=generator)
             tensors["discount"] = torch.full((batch,), demand.discount)
+            if demand.priority:
+                tensors["chance"] = torch.rand(batch, generator=generator) + 0.5
             return tensors
         case Nothing():
             return {}

@@ -130,7 +130,7 @@ class Learner:
 
     def _update(self, batches: Prefetcher, tensors: dict[str, torch.Tensor], row_ids: Any) -> None:
         learned = self._agent.train(tensors)
-        batches.write_back(row_ids, learned.context)
+        batches.write_back(row_ids, learned)
         self._metrics.add(learned.metrics)
         self._updates += 1
         if self._due("report", self._job.report_s):

@@ -25,7 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from agents.agent import Tensors
 from agents.registry import agent_class
 from robot_client.act import Act
 from robot_client.clock import FreeRunningClock, SystemClock
@@ -44,6 +46,7 @@ from server.torch_policy import OnePolicy, TorchGraphs, live_manifest
 from server.training import (
     ROW_ID,
     MeanMetrics,
+    keep,
     make_agent,
     make_limiter,
     make_replay,
@@ -52,6 +55,7 @@ from server.training import (
     make_write_backs,
     pick_device,
     to_tensors,
+    written_back,
 )
 
 ONLY = "robot"  # stream of a robot that is alone
@@ -89,7 +93,7 @@ class Lockstep:
         device = self._agent.device
         self._replay = make_replay(self._view, job, device)
         self._sampler = make_sampler(self._agent.demand, self._view, job.seed, self._replay)
-        self._write_backs = make_write_backs(self._replay.write_back, self._replay, device)
+        self._write_backs = make_write_backs(self._keep, self._replay, device)
         self._limiter = make_limiter(self._agent.demand, job)
         self._log = open(directory / "metrics.jsonl", "w")  # noqa: SIM115 - closed by `close`
         self._metrics = MeanMetrics()
@@ -174,10 +178,14 @@ class Lockstep:
             self._limiter.spend()
             tensors = {k: t.to(self._agent.device) for k, t in to_tensors(batch).items()}
             learned = self._agent.train(tensors)
-            self._write_backs.put(batch[ROW_ID], learned.context)
+            self._write_backs.put(batch[ROW_ID], written_back(learned))
             self._write_backs.flush()  # so that the next batch is drawn with it
             self._metrics.add(learned.metrics)
             self.updates += 1
+
+    def _keep(self, rows: NDArray[Any], found: Tensors) -> None:
+        assert self._sampler is not None
+        keep(self._replay, self._sampler, rows, found)
 
     def _on_episode(self, name: str, episode: Episode) -> None:
         self.curves[name].append((self._view.head, episode.total_reward))

@@ -10,10 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.agent import Tensors
+from agents.agent import Learned, Tensors
 from server.replay.limiter import TrainLimiter
 from server.staging import Done, Loader
-from server.training import ROW_ID, Replay, Sampler, make_write_backs, to_tensors
+from server.training import (
+    ROW_ID,
+    Replay,
+    Sampler,
+    keep,
+    make_write_backs,
+    to_tensors,
+    written_back,
+)
 
 _DEPTH = 2
 _IDLE_S = 0.02
@@ -50,16 +58,16 @@ class Prefetcher:
             return None
         return self._loader.take(tensors, done), row_ids
 
-    def write_back(self, row_ids: NDArray[Any], context: Tensors) -> None:
-        """Store context of rows, as an update has recomputed it, once it is known.
+    def write_back(self, row_ids: NDArray[Any], learned: Learned) -> None:
+        """Store context and priorities of rows, as an update has found them, once they are known.
 
-        To be called after every update, also of agents without context: it is what keeps the host
+        To be called after every update, also of agents without either: it is what keeps the host
         from running ahead of the device without end.
         """
-        self._write_backs.put(row_ids, context)
+        self._write_backs.put(row_ids, written_back(learned))
 
     def flush(self) -> None:
-        """Store all context that is under way. Waits for the device; not under `lock`."""
+        """Store all that is under way. Waits for the device; not under `lock`."""
         self._write_backs.flush()
 
     def close(self) -> None:
@@ -96,6 +104,6 @@ class Prefetcher:
             except queue.Full:
                 continue
 
-    def _store(self, row_ids: NDArray[Any], context: Tensors) -> None:
+    def _store(self, row_ids: NDArray[Any], found: Tensors) -> None:
         with self.lock, self._loader.aside():
-            self._replay.write_back(row_ids, context)
+            keep(self._replay, self._sampler, row_ids, found)

@@ -8,11 +8,13 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from agents.agent import (
     Agent,
     AgentConfig,
     Demand,
+    Learned,
     Nothing,
     OnPolicy,
     Sequences,
@@ -24,13 +26,15 @@ from robot_client.schema import ActionSpace, space_from_json
 from server.device_columns import DeviceColumns
 from server.job import Job
 from server.replay.limiter import TrainLimiter
-from server.replay.sampler import Batch, OnPolicyQueue, SequenceSampler, TransitionSampler
+from server.replay.sampler import Batch, OnPolicyQueue, SequenceSampler
 from server.replay.store import ReplayStore
+from server.replay.transitions import TransitionSampler
 from server.replay.view import ReplayView
 from server.staging import Store, ToHost, WriteBacks, mark
 
 Replay = ReplayView | DeviceColumns  # where the numbers of the rows are
 ROW_ID = "row_id"
+_PRIORITY = "priority"  # beside the context on its way to the host
 
 
 class Sampler(Protocol):
@@ -84,8 +88,8 @@ def make_sampler(
     match demand:
         case Sequences(batch, length, context):
             return SequenceSampler(view, batch, length, context, rng, numbers=replay)
-        case Transitions(batch, n_step, discount):
-            return TransitionSampler(view, batch, n_step, discount, rng, replay)
+        case Transitions(batch, n_step, discount, priority):
+            return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
         case OnPolicy(batch, length, max_lag):
             return OnPolicyQueue(view, batch, length, max_lag, replay)
         case Nothing():
@@ -121,8 +125,24 @@ def make_replay(view: ReplayView, job: Job, device: torch.device) -> Replay:
     return DeviceColumns(view, device, room)
 
 
+def written_back(learned: Learned) -> Tensors:
+    """What an update says of its rows, to be kept with them."""
+    priority = {} if learned.priority is None else {_PRIORITY: learned.priority}
+    return {**learned.context, **priority}
+
+
+def keep(replay: Replay, sampler: Sampler, rows: NDArray[Any], found: Tensors) -> None:
+    """Store what `written_back` gave: priorities in the sampler, context in the replay."""
+    context = {name: tensor for name, tensor in found.items() if name != _PRIORITY}
+    if context:
+        replay.write_back(rows, context)
+    if _PRIORITY in found:
+        assert isinstance(sampler, TransitionSampler), sampler
+        sampler.prioritise(rows, found[_PRIORITY].cpu().numpy())
+
+
 def make_write_backs(store: Store, replay: Replay, device: torch.device) -> WriteBacks:
-    """What stores recomputed context in `replay`, through `store`."""
+    """What hands to `store` what updates have found, on the host or where the replay is."""
     if isinstance(replay, DeviceColumns):
         return WriteBacks(store, lambda context: (context, mark(device)))
     return WriteBacks(store, ToHost(device))

@@ -48,7 +48,8 @@ class Captured:
         assert self._graph is not None
         self._graph.replay()
         learned = self._learned
-        return Learned(_cloned(learned.metrics), _cloned(learned.context))
+        priority = None if learned.priority is None else learned.priority.clone()
+        return Learned(_cloned(learned.metrics), _cloned(learned.context), priority)
 
     def _warm(self, batch: Tensors) -> Learned:
         """On another stream, as a capture demands."""

@@ -74,6 +74,12 @@ class TanhNormal:
         """tanh(mean + std * noise), standard normal noise."""
         return torch.tanh(self.mean + self.std * noise)
 
+    def sample_with_log_prob(self, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sample (..., actions) and its (...) log-density, exact however near the bounds."""
+        raw = self.mean + self.std * noise
+        density = Normal(self.mean, self.std).log_prob(raw) - _log_slope(raw).sum(-1)
+        return torch.tanh(raw), density
+
     def mode(self) -> torch.Tensor:
         """tanh(mean): the median. Beyond a deviation of 0.7 the density may peak at the ends."""
         return torch.tanh(self.mean)

@@ -6,8 +6,6 @@ strategy in it; this class only runs them.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +21,13 @@ from agents.blocks.adam import Adam
 from agents.blocks.capture import Captured
 from agents.blocks.dists import gumbel
 from agents.blocks.optim import LaProp
+from agents.blocks.state import (
+    check_pattern,
+    chosen,
+    flat_state,
+    load_flat_state,
+    restore_generator,
+)
 from agents.blocks.views import frozen_view
 from agents.errors import UnsupportedSpace
 from agents.world.behaviour import Behaviour, BehaviourSpec
@@ -61,11 +66,7 @@ class WorldConfig(AgentConfig):
     @field_validator("keys")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        return pattern
+        return check_pattern(pattern)
 
     @model_validator(mode="after")
     def _explores_with_an_ensemble(self) -> Self:
@@ -151,7 +152,7 @@ class WorldAgent(Agent):
         self._recipe = recipe = self.recipe(isinstance(action_space, spaces.Discrete))
         context = CONTEXT if recipe.model.replay_context else ()
         self.demand = Sequences(config.batch_size, config.batch_length, context)
-        seen = _chosen(observation_space, config.keys)
+        seen = chosen(observation_space, config.keys)
         self.world = WorldModel(seen, action_space, recipe.model).to(device)
         self.behaviour = (
             Behaviour(self.world, action_space, recipe.behaviour).to(device)
@@ -262,16 +263,12 @@ class WorldAgent(Agent):
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, slow critic, normalisers, optimisers and random state."""
-        kept = {f"{n}/{k}": t for n, p in self._kept().items() for k, t in p.state_dict().items()}
-        return kept | {"generator": self._generator.get_state()}
+        return flat_state(self._kept()) | {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        for name, part in self._kept().items():
-            prefix = f"{name}/"
-            own = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
-            part.load_state_dict(own)
-        _restore(self._generator, state["generator"].cpu())
+        load_flat_state(self._kept(), state)
+        restore_generator(self._generator, state["generator"].cpu())
 
     def _kept(self) -> dict[str, Any]:
         kept: dict[str, Any] = {"world": self.world}
@@ -292,22 +289,3 @@ class WorldAgent(Agent):
         if kind == "normal":
             return torch.randn(shape, generator=self._generator, device=self.device)
         return gumbel(shape, self._generator)
-
-
-def _chosen(observation_space: spaces.Dict, pattern: str) -> spaces.Dict:
-    """The observations whose whole name matches."""
-    chosen = {k: s for k, s in observation_space.spaces.items() if re.fullmatch(pattern, k)}
-    if not chosen:
-        raise UnsupportedSpace(
-            "keys", f"a pattern that matches one of {[*observation_space]}", pattern
-        )
-    return spaces.Dict(chosen)
-
-
-def _restore(generator: torch.Generator, state: torch.Tensor) -> None:
-    """Go on from a generator's state; from one of another kind of device, go on at random."""
-    if state.shape == generator.get_state().shape:
-        generator.set_state(state)
-        return
-    digest = hashlib.sha256(state.numpy().tobytes()).digest()
-    generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)

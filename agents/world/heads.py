@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from agents.blocks.actions import ActionCodec
 from agents.blocks.control import EntropyTarget
 from agents.blocks.dists import Bernoulli
 from agents.blocks.nets import MLP, MODERN, Dense, Style
@@ -27,7 +28,6 @@ from agents.blocks.policies import (
     truncated_normal,
 )
 from agents.blocks.scalars import Scalar, SymexpTwohot, SymlogNumber, UnitNormal, widen
-from agents.world.spaces import ActionCodec
 from robot_client.schema import ActionSpace
 
 BINS = 255

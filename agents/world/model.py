@@ -10,6 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from agents.agent import Tensors
+from agents.blocks.actions import ActionCodec
 from agents.world.coding import Coding
 from agents.world.decoder import Decoder
 from agents.world.encoder import Encoder
@@ -18,7 +19,6 @@ from agents.world.heads import BernoulliHead, ScalarHead, ScalarKind
 from agents.world.kl import DivergenceLoss, DynRepKL
 from agents.world.rssm import RSSM, Carry, Core, States, features
 from agents.world.sizes import Size
-from agents.world.spaces import ActionCodec
 from robot_client.schema import ACTION, IS_FIRST, IS_TERMINAL, REWARD, ActionSpace
 
 CONTEXT = ("deter", "stoch")

@@ -1,4 +1,4 @@
-"""Batches for the demands of agents: windows, n-step transitions and on-policy rollouts.
+"""Batches for the demands of agents: windows and on-policy rollouts; `transitions` has the others.
 
 Samplers draw from a `ReplayView` that their owner refreshes; the same seed, view and calls give the
 same batches. `state()` is JSON and `restore()` goes on from it on an equal view.
@@ -15,22 +15,17 @@ from numpy.typing import NDArray
 
 from robot_client.schema import (
     ACTION,
-    ACTION_REQUESTED,
     EXTRA_PREFIX,
     IS_FIRST,
     IS_LAST,
-    IS_TERMINAL,
     NO_POLICY,
     POLICY_VERSION,
-    REWARD,
     SOURCE,
-    STEP_DTYPES,
     Json,
     Source,
 )
 from server.replay.view import ReplayView, Rows
 
-NOT_OBSERVED = frozenset({*STEP_DTYPES, ACTION, ACTION_REQUESTED})
 FRESH_WINDOWS = 1024  # windows that may wait; the oldest make room, they are no longer fresh
 
 
@@ -112,70 +107,6 @@ class SequenceSampler:
             episode = self._view.random_episode(self._rng)
             window += episode.ids[episode.start : episode.start + missing].tolist()
         return window
-
-
-class TransitionSampler:
-    """Uniform rows with their n-step successors, as `agents.agent.Transitions` describes them.
-
-    Successors never leave the episode: near its end, or the end of its data so far, the return
-    spans fewer steps and `discount` has the smaller power. A time limit or a cut keeps `discount`
-    above zero and the successor is the true last observation; a terminal row makes it zero.
-    """
-
-    def __init__(
-        self,
-        view: ReplayView,
-        batch: int,
-        n_step: int,
-        discount: float,
-        rng: np.random.Generator,
-        numbers: Numbers | None = None,
-    ) -> None:
-        assert n_step >= 1, n_step
-        self._numbers = view if numbers is None else numbers
-        self._view, self._batch, self._n_step, self._rng = view, batch, n_step, rng
-        self._powers = np.power(discount, np.arange(n_step + 1))
-
-    def sample(self) -> Batch | None:
-        """The next batch; None while fewer than B rows have a successor."""
-        view, numbers = self._view, self._numbers
-        if view.drawable - view.episode_count < self._batch:  # each episode's newest row has none
-            return None
-        rows, steps = self._draw()
-        ends = rows[np.arange(self._batch), steps]
-        names = view.columns
-        observations = [n for n in names if n not in NOT_OBSERVED]
-        batch = numbers.gather(rows[:, 0], names)
-        after = numbers.gather(ends, observations)
-        rewards = view.gather(rows[:, 1:], [REWARD])[REWARD].astype(np.float64)
-        counted = np.arange(self._n_step) < steps[:, None]
-        returns = (rewards * counted * self._powers[:-1]).sum(1).astype(np.float32)
-        alive = ~view.gather(ends, [IS_TERMINAL])[IS_TERMINAL]
-        discount = (self._powers[steps] * alive).astype(np.float32)
-        batch |= {"return": numbers.place(returns), "discount": numbers.place(discount)}
-        return batch | {f"next/{name}": value for name, value in after.items()}
-
-    def state(self) -> Json:
-        """Random state, as JSON types."""
-        return {"rng": self._rng.bit_generator.state}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`."""
-        self._rng.bit_generator.state = state["rng"]
-
-    def _draw(self) -> tuple[Rows, Rows]:
-        """(B, n + 1) rows, the last one repeated where the episode ends, and (B,) true steps."""
-        rows = np.empty((self._batch, self._n_step + 1), np.int64)
-        steps = np.empty(self._batch, np.int64)
-        filled = 0
-        while filled < self._batch:
-            episode, index = self._view.episode_of(self._view.random_row(self._rng))
-            ids = episode.ids[index : index + self._n_step + 1].tolist()
-            if len(ids) > 1:
-                rows[filled] = ids + ids[-1:] * (self._n_step + 1 - len(ids))
-                steps[filled] = len(ids) - 1
-                filled += 1
-        return rows, steps
 
 
 class OnPolicyQueue:

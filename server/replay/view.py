@@ -101,6 +101,7 @@ class ReplayView:
         self._index = np.zeros(capacity, np.int64)  # row -> index within the episode
         self._chunk = np.zeros(capacity, np.int64)  # row -> chunk
         self._offset = np.zeros(capacity, np.int64)  # row -> index within the chunk
+        self._after = np.zeros(capacity, np.int64)  # row -> the next one of its episode, or -1
         self._has_extras = np.zeros(capacity, np.bool_)
         for name, spec in self._extras.items():
             self._rings[EXTRA_PREFIX + name] = np.zeros((capacity, *spec.shape), spec.dtype)
@@ -201,6 +202,17 @@ class ReplayView:
                 previous[i] = episode.ids[index - 1]
         return previous
 
+    def after(self, rows: Rows) -> Rows:
+        """The row after each of `rows` in its episode, -1 where there is none yet or ever; `rows`
+        of any shape, all in view."""
+        return self._after[rows % self.capacity]
+
+    def hidden(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which rows belong to discarded episodes; `rows` of any shape, all in view."""
+        if not self._hidden:
+            return np.zeros(rows.shape, np.bool_)
+        return np.isin(self._serial[rows % self.capacity], list(self._hidden))
+
     def has_extras(self, rows: Rows) -> NDArray[np.bool_]:
         """Which rows have all declared extras; `rows` of any shape, all in view."""
         return self._has_extras[rows % self.capacity]
@@ -299,6 +311,9 @@ class ReplayView:
         self._index[slots] = np.arange(len(episode.ids), len(episode.ids) + header.rows)
         self._chunk[slots] = self._next_chunk
         self._offset[slots] = np.arange(header.rows)
+        self._after[slots] = np.append(ids[1:], -1)
+        if episode.ids and episode.ids[-1] >= self.tail:
+            self._after[episode.ids[-1] % self.capacity] = ids[0]
         episode.ids.extend(ids.tolist())
         episode.closed = bool(self._rings[IS_LAST][slots[-1]])
         self._spans.append(Span(stream, header.first_row, header.rows))

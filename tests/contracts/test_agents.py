@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 
 from agents.agent import Acting, Agent, AgentConfig
+from agents.errors import UnsupportedSpace
 from agents.export import ActingExport, example_inputs
 from agents.registry import AGENTS, agent_class
 from agents.testing import check_agent
@@ -32,15 +33,42 @@ SPACES = {
     "vector-box": (VECTOR, BOX),
     "vector-discrete": (VECTOR, DISCRETE),
     "fusion-box": (CAMERA, BOX),
+    "fusion-discrete": (CAMERA, DISCRETE),
 }
+CRITIC = {"batch_size": 4, "actor_widths": (16, 8), "critic_widths": (16, 8)}
 DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
 SMALL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2"), DREAMER),
+    "d4pg": {**CRITIC, "atoms": 11, "priority": 0.6},
+    "ddpg": CRITIC,
+    "dqn": {
+        "batch_size": 4,
+        "widths": (16, 8),
+        "n_step": 3,
+        "priority": 0.5,
+        "atoms": 11,
+        "double": True,
+        "duelling": True,
+        "noisy": True,
+    },
     "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},
+    "sac": {"batch_size": 4, "widths": (16, 8)},
 }
-BOTH = pytest.mark.parametrize("kind", SPACES)
 ALL = pytest.mark.parametrize("name", AGENTS)
+
+
+def accepted(name: str) -> list[str]:
+    """The kinds of spaces that an agent says it accepts; all but one of each kind are enough."""
+    kinds = {"box": "continuous", "discrete": "discrete", "vector": "vectors", "fusion": "images"}
+    accepts = agent_class(name).accepts
+    return [kind for kind in SPACES if all(kinds[word] in accepts for word in kind.split("-"))]
+
+
+def exported(name: str) -> list[str]:
+    """Of these, as many as show every kind of input and output."""
+    found = accepted(name)
+    return found if len(found) < 4 else ["vector-discrete", "fusion-box"]
 
 
 def build(name: str, kind: str) -> Agent:
@@ -54,10 +82,17 @@ def test_every_agent_has_a_small_configuration() -> None:
     assert SMALL.keys() == AGENTS.keys()
 
 
-@ALL
-@BOTH
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in AGENTS for k in accepted(n)])
 def test_contract(name: str, kind: str) -> None:
     check_agent(lambda: build(name, kind), *SPACES[kind])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(n, k) for n in AGENTS for k in SPACES if k not in accepted(n)]
+)
+def test_what_an_agent_does_not_accept_it_refuses(name: str, kind: str) -> None:
+    with pytest.raises(UnsupportedSpace, match="expected"):
+        build(name, kind)
 
 
 @ALL
@@ -66,8 +101,7 @@ def test_every_field_of_the_configuration_is_documented(name: str) -> None:
         assert about.description, f"{name}.{field} has no description"
 
 
-@ALL
-@pytest.mark.parametrize("kind", ["vector-discrete", "fusion-box"])
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in AGENTS for k in exported(n)])
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
 def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
     acting = build(name, kind).acting()

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.agent import Acting, Graph, Tensors
-from agents.world.spaces import ActionCodec
+from agents.blocks.actions import ActionCodec
 from robot_client.bundle import NoiseSpec, Planning, PlanSettings, Signature, TensorSpec
 from robot_client.schema import ActionSpace
 

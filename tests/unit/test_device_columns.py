@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.agent import Demand, OnPolicy, Sequences, Transitions
+from agents.agent import Demand, Learned, OnPolicy, Sequences, Transitions
 from robot_client.bundle import TensorSpec
 from robot_client.schema import MAX_CHUNK_ROWS
 from server.device_columns import DeviceColumns
@@ -194,7 +194,8 @@ def test_the_prefetcher_serves_rows_and_keeps_their_context(
             assert {tensor.device.type for tensor in tensors.values()} == {device}
             np.testing.assert_array_equal(tensors["step"][..., 0].cpu(), rows)
             np.testing.assert_array_equal(tensors["camera"][..., 0, 0, 0].cpu(), rows % 251)
-            batches.write_back(rows, {"h": torch.full((2, 4, 3), float(number), device=where)})
+            context = {"h": torch.full((2, 4, 3), float(number), device=where)}
+            batches.write_back(rows, Learned({}, context))
             newest |= dict.fromkeys(rows.ravel().tolist(), number)
         batches.flush()
         kept = np.array(sorted(newest))

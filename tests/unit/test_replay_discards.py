@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from robot_client.errors import SchemaError
-from server.replay.sampler import OnPolicyQueue, SequenceSampler, TransitionSampler
+from server.replay.sampler import OnPolicyQueue, SequenceSampler
 from server.replay.store import ReplayStore
+from server.replay.transitions import TransitionSampler
 from server.replay.view import ReplayView
 from tests.unit.replay_rows import STRIDE, Recorder
 

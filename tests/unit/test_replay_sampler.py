@@ -15,8 +15,9 @@ from robot_client.bundle import TensorSpec
 from robot_client.schema import MAX_CHUNK_ROWS, NO_POLICY, Columns
 from server.errors import ReplayError
 from server.replay.limiter import TrainLimiter
-from server.replay.sampler import OnPolicyQueue, SequenceSampler, TransitionSampler
+from server.replay.sampler import OnPolicyQueue, SequenceSampler
 from server.replay.store import ReplayStore
+from server.replay.transitions import TransitionSampler
 from server.replay.view import ReplayView
 from tests.unit.replay_rows import STRIDE, Recorder
 

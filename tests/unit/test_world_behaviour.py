@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from agents.blocks.actions import ActionCodec
 from agents.blocks.control import FixedEntropy
 from agents.blocks.normalize import MeanStdNormaliser, NoNormaliser
 from agents.blocks.policies import Normal
@@ -22,7 +23,6 @@ from agents.world.coding import DREAMER_V1
 from agents.world.model import ModelSpec, WorldModel
 from agents.world.rssm import Carry, States
 from agents.world.sizes import Size
-from agents.world.spaces import ActionCodec
 
 ONE = Size(deter=1, hidden=1, classes=0, depth=1, units=1, stoch=1, blocks=1)
 LINE = spaces.Box(-np.inf, np.inf, (1,), np.float32)

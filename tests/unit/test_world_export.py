@@ -6,11 +6,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from agents.blocks.actions import ActionCodec
 from agents.world.encoder import Encoder
 from agents.world.heads import policy_head
 from agents.world.rssm import RSSM, Carry, features
 from agents.world.sizes import SIZES
-from agents.world.spaces import ActionCodec
 
 OBSERVATION = spaces.Dict(
     camera=spaces.Box(0, 255, (16, 16, 3), np.uint8),

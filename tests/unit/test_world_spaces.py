@@ -5,8 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from agents.blocks.actions import ActionCodec
 from agents.errors import UnsupportedSpace
-from agents.world.spaces import ActionCodec
 
 ARM = spaces.Box(
     np.array([0, -4, -np.inf, -np.inf], np.float32), np.array([2, 4, np.inf, 1], np.float32)
