@@ -6,6 +6,8 @@ that are copied once in a while. Its actors, many in the paper, are the robots o
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from agents.blocks.explore import NoiseName
@@ -47,7 +49,7 @@ class D4PGConfig(DDPGConfig):
 class D4PG(DDPG):
     """Learns the distribution of returns, and a policy by its mean's gradient (D4PG)."""
 
-    config_type = D4PGConfig
+    config_type: ClassVar[type[D4PGConfig]] = D4PGConfig
     config: D4PGConfig
 
     def head(self) -> Head:

@@ -7,7 +7,7 @@ of both follow slowly. Noise on the actor's actions explores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from gymnasium import spaces
@@ -80,7 +80,7 @@ class DeterministicActor(nn.Module):
 class DDPG(OffPolicyAgent):
     """Learns a value of actions, and a policy by its gradient (DDPG)."""
 
-    config_type: type[DDPGConfig] = DDPGConfig
+    config_type: ClassVar[type[DDPGConfig]] = DDPGConfig
     accepts = ("continuous", "vectors", "images")
     config: DDPGConfig
 
@@ -136,7 +136,8 @@ class DDPG(OffPolicyAgent):
         """() how little the critic thinks of what the actor does in features (B, F)."""
         raw = self.actor(x)
         value = self._judge.head.pred(self._judge(x, torch.tanh(raw))[0])
-        return self.config.saturation * raw.square().mean() - value.mean()
+        loss: torch.Tensor = self.config.saturation * raw.square().mean() - value.mean()
+        return loss
 
     def _learn(self, batch: Tensors, weight: torch.Tensor) -> tuple[Tensors, torch.Tensor]:
         target, action = self.target(batch), self.codec.encode(batch[ACTION])

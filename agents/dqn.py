@@ -108,10 +108,11 @@ class QNetwork(nn.Module):
         """Noise is (B or 1, noise_width), zero for the mean weights."""
         x = self.trunk(self.features(obs))
         mine = self.advantage.noise_width
-        raw = self.advantage(x, noise[:, :mine]).unflatten(-1, (self.n, self.head.width))
+        flat: torch.Tensor = self.advantage(x, noise[:, :mine])
+        raw = flat.reshape(-1, self.n, self.head.width)
         if self.value is None:
             return raw
-        value = self.value(x, noise[:, mine:])[:, None]
+        value: torch.Tensor = self.value(x, noise[:, mine:])[:, None]
         return value + raw - raw.mean(1, keepdim=True)
 
 

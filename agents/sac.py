@@ -24,7 +24,7 @@ from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import OffPolicyAgent, OffPolicyConfig, Widths, step
 from agents.blocks.policies import TanhNormal
 from agents.blocks.stacks import stack
-from agents.blocks.values import Number
+from agents.blocks.values import Number, distance
 from agents.blocks.views import frozen_view
 from agents.ddpg import bounded_codec
 from robot_client.bundle import NoiseSpec, Signature
@@ -128,7 +128,8 @@ class SAC(OffPolicyAgent):
         slow = self.slow_critic.net
         value = slow(slow.features(following), action)[..., 0].amin(0)
         value = value - self.temperature.current() * log_prob
-        return batch["return"] + batch["discount"] * value
+        wanted: torch.Tensor = batch["return"] + batch["discount"] * value
+        return wanted
 
     def actor_loss(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """() loss of the actor in features (B, F), and (B,) log-probabilities of its samples."""
@@ -144,7 +145,7 @@ class SAC(OffPolicyAgent):
         target, action = self.target(batch), self.codec.encode(batch[ACTION])
         x = self.critic.features(batch)
         values = self.critic(x, action)[..., 0]
-        losses, errors = self.critic.head.distance(values, target.expand_as(values))
+        losses, errors = distance(values, target.expand_as(values))
         critic_loss = (weight * losses.sum(0)).mean()
         norm = step(self._optimizers["critic"], critic_loss)
         actor_loss, log_prob = self.actor_loss(x.detach())

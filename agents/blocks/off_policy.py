@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from agents.agent import Agent, AgentConfig, Learned, Tensors, Transitions
-from agents.blocks.adam import Adam
+from agents.blocks.adam import FusedAdam
 from agents.blocks.explore import RandomShare
 from agents.blocks.slow import AveragedCritic, CopiedCritic, SlowCritic
 from agents.blocks.state import (
@@ -41,7 +42,7 @@ class OffPolicyConfig(AgentConfig):
         0.4, ge=0, le=1, description="Of what priorities distort: exponent at first, then up to 1."
     )
     correction_updates: int = Field(100_000, ge=1, description="Updates until it is 1.")
-    clip: float = Field(1e9, gt=0, description="Largest norm of each gradient.")
+    clip: float | None = Field(None, gt=0, description="Largest norm of each gradient, if any.")
     target_every: int = Field(
         0, ge=0, description="Updates between copies to the target networks; 0: they follow."
     )
@@ -120,7 +121,7 @@ class OffPolicyAgent(Agent):
             return torch.ones_like(batch["return"])
         start = self.config.correction
         done = (self._updates / self.config.correction_updates).clamp(max=1)
-        weight = batch["chance"] ** -(start + (1 - start) * done)
+        weight: torch.Tensor = batch["chance"] ** -(start + (1 - start) * done)
         return weight / weight.max()
 
     def _follower(self, net: nn.Module) -> SlowCritic:
@@ -131,14 +132,15 @@ class OffPolicyAgent(Agent):
             slow = CopiedCritic(net, config.target_every)
         return slow.to(self.device)
 
-    def _adam(self, net: nn.Module, rate: float, eps: float = 1e-8) -> Adam:
-        return Adam(net.parameters(), rate, self.config.clip, eps=eps)
+    def _adam(self, net: nn.Module, rate: float, eps: float = 1e-8) -> FusedAdam:
+        clip = math.inf if self.config.clip is None else self.config.clip
+        return FusedAdam(net.parameters(), rate, clip, eps)
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self._generator, device=self.device)
 
 
-def step(optimizer: Adam, loss: torch.Tensor) -> torch.Tensor:
+def step(optimizer: FusedAdam, loss: torch.Tensor) -> torch.Tensor:
     """One update of the optimiser's parameters; the () norm of the gradient."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

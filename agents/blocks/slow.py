@@ -16,7 +16,9 @@ from agents.blocks.normalize import slow_copy, slow_update_
 
 
 class SlowCritic(nn.Module):
-    """A copy of the critic `source`, kept as a network of its own."""
+    """A copy of the critic `source`, kept as a network of its own, `net`."""
+
+    net: Any
 
     def __init__(self, source: nn.Module) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ class Stream(nn.Module):
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """(B, width) -> (B, outputs)."""
         for k, (layer, part) in enumerate(
-            zip(self.layers, noise.split(self.widths, -1), strict=True)
+            zip(self.layers, torch.split(noise, self.widths, -1), strict=True)
         ):
             x = layer(F.relu(x) if k else x, part)
         return x

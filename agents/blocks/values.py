@@ -43,16 +43,16 @@ class Number(nn.Module):
     def loss(self, raw: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 1) -> (B,) loss, and (B,) how wrong it was: the absolute error."""
         wanted = target.reward + target.discount * self.pred(target.following)
-        return self.distance(self.pred(raw), wanted)
+        return distance(self.pred(raw), wanted, self.huber)
 
-    def distance(
-        self, pred: torch.Tensor, wanted: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(...) loss and (...) absolute error of numbers (...)."""
-        error = (pred - wanted).abs()
-        if self.huber:
-            return F.huber_loss(pred, wanted, reduction="none"), error.detach()
-        return 0.5 * error.square(), error.detach()
+
+def distance(
+    pred: torch.Tensor, wanted: torch.Tensor, huber: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(...) loss and (...) absolute error of numbers (...); beyond 1 `huber` is linear."""
+    error = (pred - wanted).abs()
+    loss = F.huber_loss(pred, wanted, reduction="none") if huber else 0.5 * error.square()
+    return loss, error.detach()
 
 
 class Atoms(nn.Module):
@@ -88,10 +88,13 @@ class Atoms(nn.Module):
         """(B, width) masses at reward + discount * support, each split between its neighbours."""
         low, high = self.support[0], self.support[-1]
         gap = (high - low) / (self.width - 1)
-        moved = (reward[:, None] + discount[:, None] * self.support).clamp(low, high)
-        # An atom takes the share 1 - distance / gap of every mass nearer than the gap.
-        near = 1 - (moved[:, None, :] - self.support[:, None]).abs() / gap
-        return (near.clamp(min=0) @ probs[..., None])[..., 0]
+        place = (reward[:, None] + discount[:, None] * self.support).clamp(low, high)
+        place = (place - low) / gap
+        below = place.floor().clamp(max=self.width - 2)  # what is on the last atom has a right one
+        right = probs * (place - below)
+        index = below.long()
+        masses = torch.zeros_like(probs).scatter_add_(1, index, probs - right)
+        return masses.scatter_add_(1, index + 1, right)
 
 
 Head = Number | Atoms
