@@ -18,7 +18,7 @@ from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict
 
 from robot_client.bundle import Kind, Planning, Signature
-from robot_client.schema import ActionSpace
+from robot_client.schema import ActionSpace, Task
 
 Tensors = dict[str, torch.Tensor]
 # Kinds of actions and of observations; goals: `desired_goal` and `achieved_goal` are observed.
@@ -61,6 +61,16 @@ class Transitions:
     n_step: int = 1
     discount: float = 0.99
     priority: float = 0.0
+
+
+@dataclass(frozen=True)
+class GoalTransitions(Transitions):
+    """Transitions of a task with goals, a share of them with the goal put in afterwards that was
+    achieved somewhere later in the episode, at its end, or anywhere in it: `<desired>` and
+    `next/<desired>` are replaced, and the task's reward and end are those of the new goal."""
+
+    relabelled: float = 0.8
+    strategy: Literal["future", "final", "episode"] = "future"
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class Agent(ABC):
     accepts: ClassVar[tuple[Accepted, ...]] = ("continuous", "discrete", "vectors", "images")
     demand: Demand
     device: torch.device
+    task: Task | None = None  # what the robots are to do, set before anything is asked of the agent
 
     @abstractmethod
     def __init__(

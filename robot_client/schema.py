@@ -26,6 +26,16 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_client.errors import SchemaError
+from robot_client.expression import Array
+from robot_client.rewards import (
+    ACTION_NAME,
+    Expression,
+    Goals,
+    Reward,
+    build,
+    reward_from_json,
+    reward_to_json,
+)
 
 Columns = dict[str, NDArray[Any]]  # name -> (N, ...)
 Json = dict[str, Any]
@@ -72,38 +82,86 @@ class Source(IntEnum):
     HOLD = 4
 
 
+_TASK_FIELDS = ("name", "episode_steps", "reward", "goals", "terminal")
 _LAST_SOURCE = int(max(Source))
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a robot is to do, as data.
+    """What a robot is to do.
+
+    The robot's own reward is what is recorded and learned. A `reward` says how it comes about, for
+    who has to compute that of a goal put in afterwards, or of a plan; what is not declared has to
+    be learned.
 
     Args:
         name: short name; robots of one experiment may differ in it.
         episode_steps: the episode is cut after this many control steps; None never cuts.
+        reward: of the observations that an action led to; None where it is no such function.
+        goals: for tasks whose goal is observed.
+        terminal: the episode is over where this is not 0; None where that is not declared.
     """
 
     name: str
     episode_steps: int | None = None
+    reward: Reward | None = None
+    goals: Goals | None = None
+    terminal: Expression | None = None
+
+    def rewards(self, obs: Mapping[str, Array], action: Array) -> Array:
+        """Rewards (...) for arriving at observations (..., n) by actions (..., A).
+
+        Raises SchemaError when no reward is declared.
+        """
+        if self.reward is None:
+            raise SchemaError("task.reward", "a declared reward", f"none, in {self.name}")
+        return self.reward({**obs, ACTION_NAME: action})
+
+    def check(self, observation_space: spaces.Dict, action_space: ActionSpace) -> None:
+        """Whether it goes with the spaces. Raises SchemaError naming the part that does not."""
+        shapes = {key: tuple(part.shape or ()) for key, part in observation_space.spaces.items()}
+        if self.goals is not None:
+            achieved, desired = (shapes.get(k) for k in (self.goals.achieved, self.goals.desired))
+            if achieved is None or achieved != desired or len(achieved) != 1:
+                expected = f"two vectors of one length among {sorted(shapes)}"
+                raise SchemaError("task.goals", expected, (achieved, desired))
+        values = {key: np.zeros((2, *shape), np.float32) for key, shape in shapes.items()}
+        values[ACTION_NAME] = np.zeros((2, *(action_space.shape or ())), np.float32)
+        for name, function in (("reward", self.reward), ("terminal", self.terminal)):
+            if function is not None:
+                _try(f"task.{name}", function, values)
 
     def to_json(self) -> Json:
-        """As plain JSON types."""
-        return asdict(self)
+        """As plain JSON types; what is not declared is left out."""
+        found: Json = {"name": self.name, "episode_steps": self.episode_steps}
+        if self.reward is not None:
+            found["reward"] = reward_to_json(self.reward)
+        if self.goals is not None:
+            found["goals"] = asdict(self.goals)
+        if self.terminal is not None:
+            found["terminal"] = self.terminal.text
+        return found
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Task:
         """Inverse of `to_json`. Raises SchemaError on a wrong or unknown field."""
-        unknown = set(data) - {"name", "episode_steps"}
+        unknown = set(data) - set(_TASK_FIELDS)
         if unknown:
-            raise SchemaError("task", "the fields name, episode_steps", sorted(unknown))
+            raise SchemaError("task", f"the fields {', '.join(_TASK_FIELDS)}", sorted(unknown))
         name, steps = data.get("name"), data.get("episode_steps")
         if not isinstance(name, str) or not is_name(name):
             expected = f"a string of 1 to {MAX_NAME_BYTES} printable bytes"
             raise SchemaError("task.name", expected, repr(name)[:80])
         if steps is not None and (type(steps) is not int or steps < 1):
             raise SchemaError("task.episode_steps", "a positive integer or null", repr(steps))
-        return Task(name, steps)
+        reward, goals, terminal = (data.get(key) for key in ("reward", "goals", "terminal"))
+        return Task(
+            name,
+            steps,
+            None if reward is None else reward_from_json(reward),
+            None if goals is None else build(Goals, goals, "task.goals"),
+            None if terminal is None else Expression(terminal),
+        )
 
 
 @dataclass(frozen=True)
@@ -235,6 +293,19 @@ def space_hash(space: spaces.Space[Any]) -> str:
     """Hexadecimal digest that two spaces share exactly when `space_to_json` agrees."""
     text = json.dumps(space_to_json(space), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _try(where: str, function: Reward, values: Mapping[str, Array]) -> None:
+    missing = sorted(function.names - values.keys())
+    if missing:
+        raise SchemaError(where, f"names among {sorted(values)}", missing[0])
+    try:
+        with np.errstate(all="ignore"):
+            shape = np.shape(function(values))
+    except (ValueError, IndexError, TypeError) as error:
+        raise SchemaError(where, "a function of these spaces", str(error)[:80]) from error
+    if shape not in ((2,), ()):
+        raise SchemaError(where, "one number per row", f"{shape[1:]} of them")
 
 
 def _field(where: str, space: spaces.Space[Any]) -> Field:

@@ -59,7 +59,8 @@ def check_declaration(robot: Robot) -> dict[str, Field]:
         raise SchemaError("action_space.start", 0, robot.action_space.start)
     if not 0 < robot.control_hz <= 1000:
         raise SchemaError("control_hz", "in (0, 1000]", robot.control_hz)
-    Task.from_json(robot.task.to_json())
+    assert Task.from_json(robot.task.to_json()) == robot.task, "the task must survive its JSON"
+    robot.task.check(robot.observation_space, robot.action_space)
     return fields
 
 

@@ -394,7 +394,8 @@ class Experiments:
         if experiment.observation_space is None:
             return
         directory = self._home(experiment)
-        await asyncio.to_thread(write_description, directory, experiment)
+        task = self.roster.task(experiment.id)
+        await asyncio.to_thread(write_description, directory, experiment, task)
         self._supervisor.start(experiment.id, directory)
 
     def _home(self, experiment: Experiment) -> Path:

@@ -44,6 +44,9 @@ class Job(LearnerSettings):
     config: dict[str, Any] = Field(description="The agent's own configuration.")
     observation_space: dict[str, Any] = Field(description="As robot_client.schema.space_to_json.")
     action_space: dict[str, Any] = Field(description="As robot_client.schema.space_to_json.")
+    task: dict[str, Any] = Field(
+        default_factory=dict, description="Of its first robot, as robot_client.schema.Task."
+    )
 
     @staticmethod
     def read(directory: Path) -> Job:

@@ -66,7 +66,9 @@ class Learner:
         self._agent = make_agent(job)
         self._view = make_view(_open(directory / "replay", clock), self._agent, job.capacity)
         self._replay = make_replay(self._view, job, self._agent.device)
-        self._sampler = make_sampler(self._agent.demand, self._view, job.seed, self._replay)
+        self._sampler = make_sampler(
+            self._agent.demand, self._view, job.seed, self._replay, self._agent.task
+        )
         self._limiter = make_limiter(self._agent.demand, job)
         self._publisher = Publisher(
             directory, job.id, job.agent, self._agent.acting(), *job_spaces(job), clock

@@ -92,7 +92,9 @@ class Lockstep:
         self._view = make_view(self._store, self._agent, job.capacity)
         device = self._agent.device
         self._replay = make_replay(self._view, job, device)
-        self._sampler = make_sampler(self._agent.demand, self._view, job.seed, self._replay)
+        self._sampler = make_sampler(
+            self._agent.demand, self._view, job.seed, self._replay, self._agent.task
+        )
         self._write_backs = make_write_backs(self._keep, self._replay, device)
         self._limiter = make_limiter(self._agent.demand, job)
         self._log = open(directory / "metrics.jsonl", "w")  # noqa: SIM115 - closed by `close`
@@ -249,6 +251,7 @@ def run(
         config=dict(config or {}),
         observation_space=space_to_json(robot.observation_space),
         action_space=space_to_json(robot.action_space),
+        task=robot.task.to_json(),
         seed=seed,
         **job,
     )
@@ -275,7 +278,7 @@ def run(
     }
     whose = {"robot": specs[0], **results[ONLY]} if ONLY in results else {"robots": results}
     return {
-        "job": full.model_dump(exclude={"observation_space", "action_space"}),
+        "job": full.model_dump(exclude={"observation_space", "action_space", "task"}),
         "steps": steps,
         "updates": lockstep.updates,
         "seconds": round(trained - start, 1),

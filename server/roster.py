@@ -45,6 +45,12 @@ class Roster:
         known = self._robots.get(robot)
         return known.assigned if known else None
 
+    def task(self, experiment: str) -> Json:
+        """What the robots of an experiment are to do; of several, the first by name has the say.
+        Empty when it has none yet."""
+        joined = (r for _, r in sorted(self._robots.items()) if r.experiment == experiment)
+        return next((robot.task for robot in joined), {})
+
     def greet(self, hello: Hello, robot: str, observation: Json, action: Json, joins: str) -> None:
         """A robot has said hello, and joins an experiment."""
         now = self._clock.wall()

@@ -89,13 +89,14 @@ def declared_fields(hello: Hello) -> dict[str, Field]:
             raise SchemaError(name, f"1 to {MAX_NAME_BYTES} printable bytes", repr(text)[:80])
     if not hello.control_hz > 0:
         raise SchemaError("control_hz", "a positive number", hello.control_hz)
-    Task.from_json(hello.task)
+    task = Task.from_json(hello.task)
     observation = space_from_json(hello.observation_space, "observation_space")
     action = space_from_json(hello.action_space, "action_space")
     if not isinstance(observation, spaces.Dict):
         raise SchemaError("observation_space", "a Dict", type(observation).__name__)
     if not isinstance(action, spaces.Box | spaces.Discrete):
         raise SchemaError("action_space", "a Box or Discrete", type(action).__name__)
+    task.check(observation, action)
     return row_fields(observation, action)
 
 

@@ -14,6 +14,7 @@ from agents.agent import (
     Agent,
     AgentConfig,
     Demand,
+    GoalTransitions,
     Learned,
     Nothing,
     OnPolicy,
@@ -22,9 +23,10 @@ from agents.agent import (
     Transitions,
 )
 from agents.registry import agent_class
-from robot_client.schema import ActionSpace, space_from_json
+from robot_client.schema import ActionSpace, Task, space_from_json
 from server.device_columns import DeviceColumns
 from server.job import Job
+from server.replay.goals import GoalSampler
 from server.replay.limiter import TrainLimiter
 from server.replay.sampler import Batch, OnPolicyQueue, SequenceSampler
 from server.replay.store import ReplayStore
@@ -59,7 +61,9 @@ def make_agent(job: Job) -> Agent:
     config: AgentConfig = cls.config_type.model_validate(job.config)
     observation_space, action_space = job_spaces(job)
     torch.manual_seed(job.seed)
-    return cls(observation_space, action_space, config, pick_device(job.device))
+    agent = cls(observation_space, action_space, config, pick_device(job.device))
+    agent.task = job_task(job)
+    return agent
 
 
 def job_spaces(job: Job) -> tuple[spaces.Dict, ActionSpace]:
@@ -67,6 +71,11 @@ def job_spaces(job: Job) -> tuple[spaces.Dict, ActionSpace]:
     observation = space_from_json(job.observation_space, "observation_space")
     action = space_from_json(job.action_space, "action_space")
     return cast(spaces.Dict, observation), cast(ActionSpace, action)
+
+
+def job_task(job: Job) -> Task | None:
+    """What the job's robots are to do, if that is known."""
+    return Task.from_json(job.task) if job.task else None
 
 
 def pick_device(name: str) -> torch.device:
@@ -77,17 +86,25 @@ def pick_device(name: str) -> torch.device:
 
 
 def make_sampler(
-    demand: Demand, view: ReplayView, seed: int, replay: Replay | None = None
+    demand: Demand,
+    view: ReplayView,
+    seed: int,
+    replay: Replay | None = None,
+    task: Task | None = None,
 ) -> Sampler | None:
     """The sampler that yields what the agent demands; None when it demands nothing.
 
-    Its batches are put together in `replay`, or else in the view.
+    Its batches are put together in `replay`, or else in the view. Raises Invalid when goals are
+    demanded of a task that has none.
     """
     # Spawned: the seed itself is the acting policy's.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     match demand:
         case Sequences(batch, length, context):
             return SequenceSampler(view, batch, length, context, rng, numbers=replay)
+        case GoalTransitions(batch, n_step, discount, priority, relabelled, strategy):
+            how = {"task": task, "relabelled": relabelled, "strategy": strategy}
+            return GoalSampler(view, batch, n_step, discount, rng, replay, priority, **how)
         case Transitions(batch, n_step, discount, priority):
             return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
         case OnPolicy(batch, length, max_lag):

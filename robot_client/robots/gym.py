@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -23,7 +24,8 @@ class GymRobot:
 
     A Box becomes the observation `obs`, or `image` if it is uint8 (H, W, C); a Discrete becomes
     `obs`; the keys of a Dict stay. Numbers other than uint8 become float32. Time limits of the
-    environment arrive as `truncated`. With the option `render_mode="rgb_array"` it has `picture()`.
+    environment arrive as `truncated`. An attribute `task`, a `robot_client.schema.Task`, says what
+    it rewards. With the option `render_mode="rgb_array"` it has `picture()`.
 
     Args:
         env_id: as for `gymnasium.make`.
@@ -46,7 +48,9 @@ class GymRobot:
         self.action_space = _action_space(self._raw_action)
         self.blend_steps = 0  # a simulation: a jump can hurt nobody
         self.control_hz = float(self._env.metadata.get("render_fps") or DEFAULT_HZ)
-        self.task = Task(env_id)
+        declared = getattr(self._env.unwrapped, "task", None)
+        known = declared if isinstance(declared, Task) else Task(env_id)
+        self.task = replace(known, name=env_id)
         self._reading: Reading | None = None
         if options.get("render_mode") == "rgb_array":
             self.picture = self._render

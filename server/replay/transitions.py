@@ -94,13 +94,18 @@ class TransitionSampler:
         names = view.columns
         batch = numbers.gather(rows, names)
         after = numbers.gather(ends, [n for n in names if n not in NOT_OBSERVED])
-        rewards = view.gather(path[:, 1:], [REWARD])[REWARD].astype(np.float64)
-        counted = np.arange(self._n_step) < steps[:, None]
-        returns = (rewards * counted * self._powers[:-1]).sum(1).astype(np.float32)
-        alive = ~view.gather(ends, [IS_TERMINAL])[IS_TERMINAL]
-        discount = (self._powers[steps] * alive).astype(np.float32)
-        batch |= {"return": numbers.place(returns), "discount": numbers.place(discount)}
+        rewards = view.gather(path[:, 1:], [REWARD])[REWARD]
+        ended = view.gather(ends, [IS_TERMINAL])[IS_TERMINAL]
+        batch |= self._values(rewards, steps, ended)
         return batch | {f"next/{name}": value for name, value in after.items()} | {"row_id": rows}
+
+    def _values(self, rewards: NDArray[Any], steps: Rows, ended: NDArray[np.bool_]) -> Batch:
+        """`return` and `discount` of (B, n) rewards, of which the first (B,) `steps` count."""
+        counted = np.arange(self._n_step) < steps[:, None]
+        returns = (rewards.astype(np.float64) * counted * self._powers[:-1]).sum(1)
+        discount = self._powers[steps] * ~ended
+        found = {"return": returns, "discount": discount}
+        return {k: self._numbers.place(v.astype(np.float32)) for k, v in found.items()}
 
     def _follow(self, rows: Rows) -> tuple[Rows, Rows]:
         """(B, n + 1) rows, the last one repeated where the episode ends, and (B,) true steps."""

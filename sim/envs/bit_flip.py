@@ -8,9 +8,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from robot_client.rewards import Goals, Within
+from robot_client.schema import Task
 from sim.envs.pixels import Drawn, Picture, mosaic, plain, sprite
 
-Goals = NDArray[np.float32]  # (..., n)
+Bits = NDArray[np.float32]  # (..., n)
 
 
 class BitFlip(Drawn):
@@ -39,12 +41,17 @@ class BitFlip(Drawn):
         keys = ("observation", "achieved_goal", "desired_goal")
         self.observation_space = spaces.Dict(dict.fromkeys(keys, vector))
         self.action_space = spaces.Discrete(bits)
+        self.task = Task(
+            "bit-flip",
+            reward=Within("achieved_goal", "desired_goal", within=0.5),
+            goals=Goals(within=0.5, ends=True),
+        )
         self._bits = self._goal = np.zeros(bits, np.float32)
         self._steps = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Goals], dict[str, Any]]:
+    ) -> tuple[dict[str, Bits], dict[str, Any]]:
         """Draw the bits and the goal."""
         super().reset(seed=seed)
         self._steps = 0
@@ -54,7 +61,7 @@ class BitFlip(Drawn):
             self._goal[other] = 1 - self._goal[other]
         return self._obs(), {}
 
-    def step(self, action: np.int64) -> tuple[dict[str, Goals], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[dict[str, Bits], float, bool, bool, dict[str, Any]]:
         """Flip one bit."""
         self._bits[action] = 1 - self._bits[action]
         reward = float(self.compute_reward(self._bits, self._goal, {}))
@@ -63,15 +70,15 @@ class BitFlip(Drawn):
         cut = not solved and self._steps == self._bits.size
         return self._obs(), reward, solved, cut, {"is_success": solved}
 
-    def compute_reward(self, achieved_goal: Goals, desired_goal: Goals, info: Any) -> Goals:
+    def compute_reward(self, achieved_goal: Bits, desired_goal: Bits, info: Any) -> Bits:
         """0 where all bits agree, -1 elsewhere: (..., n) and (..., n) to (...) float32.
 
         For goals put in afterwards; `info` is not used, it belongs to the custom of such functions.
         """
-        equal: Goals = np.all(achieved_goal == desired_goal, -1).astype(np.float32)
+        equal: Bits = np.all(achieved_goal == desired_goal, -1).astype(np.float32)
         return equal - 1
 
-    def _obs(self) -> dict[str, Goals]:
+    def _obs(self) -> dict[str, Bits]:
         return {
             "observation": self._bits.copy(),
             "achieved_goal": self._bits.copy(),

@@ -13,6 +13,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from robot_client.rewards import Distance, Goals, Within
+from robot_client.schema import Task
 from sim.engine import Camera, Engine, Vector, empty
 from sim.envs.extras import drawn
 
@@ -62,6 +64,12 @@ class GoalEnv(gymnasium.Env[Any, Any]):
             observation=observed, achieved_goal=reached, desired_goal=goals
         )
         self.action_space = spaces.Box(-1.0, 1.0, (actions,), np.float32)
+        between = ("achieved_goal", "desired_goal")
+        self.task = Task(
+            "goal",
+            reward=Within(*between, within=self.WITHIN) if sparse else Distance(*between),
+            goals=Goals(within=self.WITHIN),
+        )
         self.render_mode = drawn(render_mode)
         self._observed, self._goals, self._reached, self._sparse = observed, goals, reached, sparse
         self._goal = np.zeros(goals.shape, np.float32)
