@@ -27,7 +27,7 @@ from robot_client.clock import Clock, SystemClock
 from robot_client.durable import write_durably
 from server.channel import Channel
 from server.checkpoint import Checkpoints
-from server.errors import ReplayError
+from server.errors import Invalid, ReplayError
 from server.job import Job
 from server.pictures import picture
 from server.prefetch import Prefetcher
@@ -267,7 +267,7 @@ def main(arguments: list[str]) -> int:
         Learner(directory, channel, SystemClock()).run()
     except Exception as error:  # noqa: BLE001 - the last chance to tell the operator why
         traceback.print_exc()
-        hopeless = isinstance(error, UnsupportedSpace | UnknownAgent | ValidationError)
+        hopeless = isinstance(error, UnsupportedSpace | UnknownAgent | Invalid | ValidationError)
         channel.say("failed", error=f"{type(error).__name__}: {error}", fatal=hopeless)
         return 1
     finally:

@@ -102,9 +102,13 @@ def make_sampler(
     match demand:
         case Sequences(batch, length, context):
             return SequenceSampler(view, batch, length, context, rng, numbers=replay)
-        case GoalTransitions(batch, n_step, discount, priority, relabelled, strategy):
-            how = {"task": task, "relabelled": relabelled, "strategy": strategy}
-            return GoalSampler(view, batch, n_step, discount, rng, replay, priority, **how)
+        case GoalTransitions(batch, n_step, discount, priority):
+            return GoalSampler(
+                *(view, batch, n_step, discount, rng, replay, priority),
+                task=task,
+                relabelled=demand.relabelled,
+                strategy=demand.strategy,
+            )
         case Transitions(batch, n_step, discount, priority):
             return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
         case OnPolicy(batch, length, max_lag):
