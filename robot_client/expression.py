@@ -100,7 +100,7 @@ class Formula:
             case ast.Call(func=ast.Name(id=name), args=[operand], keywords=[]) if name in FUNCTIONS:
                 self._check(operand)
             case _:
-                raise SchemaError(self._field, "arithmetic alone", ast.unparse(node)[:80])
+                raise SchemaError(self._field, "arithmetic alone", type(node).__name__)
 
     def _check_power(self, node: ast.AST) -> None:
         try:
@@ -109,7 +109,7 @@ class Formula:
             power = None
         if type(power) not in (int, float) or not abs(power) <= MAX_POWER:
             expected = f"a power from -{MAX_POWER} to {MAX_POWER}"
-            raise SchemaError(self._field, expected, ast.unparse(node)[:80])
+            raise SchemaError(self._field, expected, repr(power) if power else "something else")
 
     def _value(self, node: ast.AST, values: Mapping[str, Array]) -> Array:
         match node:

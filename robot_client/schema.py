@@ -302,7 +302,7 @@ def _try(where: str, function: Reward, values: Mapping[str, Array]) -> None:
     try:
         with np.errstate(all="ignore"):
             shape = np.shape(function(values))
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, IndexError, TypeError, AttributeError, ArithmeticError) as error:
         raise SchemaError(where, "a function of these spaces", str(error)[:80]) from error
     if shape not in ((2,), ()):
         raise SchemaError(where, "one number per row", f"{shape[1:]} of them")

@@ -64,3 +64,26 @@ def test_it_learns(name: str) -> None:
     )
 
     assert result["evaluation_mean"] >= toy.gate, result["evaluation"]
+
+
+@pytest.mark.parametrize("name", ["rainbow", "sac"])
+def test_equal_seeds_learn_alike(name: str) -> None:
+    toy = TOYS[name]
+    one, two, other = (
+        run(
+            toy.agent,
+            toy.robot,
+            steps=250,
+            seed=seed,
+            config=preset(toy.agent, toy.preset) | toy.config,
+            train_ratio=toy.ratio,
+            min_rows=150,
+            max_debt=32,
+            device="cpu",
+            eval_episodes=1,
+        )
+        for seed in (0, 0, 1)
+    )
+    assert one["updates"] == two["updates"] > 50
+    assert (one["curve"], one["evaluation"]) == (two["curve"], two["evaluation"])
+    assert one["curve"] != other["curve"]

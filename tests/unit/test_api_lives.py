@@ -64,6 +64,7 @@ def test_the_learners_description_is_one_that_it_accepts(tmp_path):
 
     found = in_house(tmp_path, act)
     assert (found.agent, found.min_rows, found.action_space) == ("fake", 7, ACTION)
+    assert found.task == {"name": "roll", "episode_steps": 10}
 
 
 def test_what_was_running_goes_on_after_a_restart(tmp_path):
