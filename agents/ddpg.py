@@ -83,6 +83,7 @@ class DDPG(OffPolicyAgent):
     config_type: ClassVar[type[DDPGConfig]] = DDPGConfig
     accepts = ("continuous", "vectors", "images")
     config: DDPGConfig
+    explorer: BoxExplorer
 
     def head(self) -> Head:
         """What the critic predicts."""
@@ -118,7 +119,7 @@ class DDPG(OffPolicyAgent):
             self.critic.features,
             self.actor,
             self.codec,
-            self.explorer,  # type: ignore[arg-type]
+            self.explorer,
         )
         return Acting(policy.signature, {"policy": policy})
 

@@ -122,6 +122,7 @@ class DQN(OffPolicyAgent):
     config_type = DQNConfig
     accepts = ("discrete", "vectors", "images")
     config: DQNConfig
+    explorer: DiscreteExplorer
 
     def _build(self, seen: spaces.Dict, action_space: ActionSpace) -> None:
         if not isinstance(action_space, spaces.Discrete):
@@ -136,7 +137,7 @@ class DQN(OffPolicyAgent):
 
     def acting(self) -> Acting:
         """The greedy policy, which explores by noise."""
-        policy = GreedyPolicy(self.net, self.explorer)  # type: ignore[arg-type]
+        policy = GreedyPolicy(self.net, self.explorer)
         return Acting(policy.signature, {"policy": policy})
 
     def target(self, batch: Tensors) -> Target:

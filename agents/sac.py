@@ -94,6 +94,7 @@ class SAC(OffPolicyAgent):
     config_type = SACConfig
     accepts = ("continuous", "vectors", "images")
     config: SACConfig
+    explorer: BoxExplorer
 
     def _build(self, seen: spaces.Dict, action_space: ActionSpace) -> None:
         config = self.config
@@ -116,7 +117,7 @@ class SAC(OffPolicyAgent):
             self.critic.features,
             self.actor,
             self.codec,
-            self.explorer,  # type: ignore[arg-type]
+            self.explorer,
         )
         return Acting(policy.signature, {"policy": policy})
 

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from agents.blocks.adam import Adam, clip_global_
+from agents.blocks.adam import Adam, FusedAdam, clip_global_
 from agents.blocks.optim import LaProp
 
 SHAPES = ((3, 2), (4,), (), (2, 2, 2))
@@ -104,3 +106,30 @@ def test_a_step_is_captured_whole():
     run(step, traced, 3, torch.Generator().manual_seed(1))
     for a, b in zip(plain, traced, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("clip", [math.inf, 0.5])
+def test_adam_in_one_call_is_torchs(clip: float) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (
+        [nn.Parameter(torch.arange(6.0).reshape(2, 3)), nn.Parameter(torch.ones(4))]
+        for _ in range(2)
+    )
+    mine, reference = FusedAdam(ours, 0.01, clip), torch.optim.Adam(theirs, 0.01)
+    for _ in range(5):
+        grads = [torch.randn_like(p) for p in ours]
+        for p, q, grad in zip(ours, theirs, grads, strict=True):
+            p.grad, q.grad = grad.clone(), grad.clone()
+        norm = mine.step()
+        expected = nn.utils.clip_grad_norm_(theirs, clip)
+        reference.step()
+        torch.testing.assert_close(norm, expected)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    other = FusedAdam([nn.Parameter(p.detach().clone()) for p in ours], 0.01, clip)
+    other.load_state_dict({k: t.clone() for k, t in mine.state_dict().items()})
+    for optimizer in (mine, other):
+        for p in optimizer.param_groups[0]["params"]:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+    for p, q in zip(ours, other.param_groups[0]["params"], strict=True):
+        assert torch.equal(p, q)
