@@ -19,7 +19,7 @@ from robot_client.schema import Json
 
 
 def list_agents() -> Json:
-    """`{"agents": [{"name", "doc", "presets", "schema", "accepts", "error"}]}`.
+    """`{"agents": [{"name", "doc", "presets", "preset_configs", "schema", "accepts", "error"}]}`.
 
     `error` says why there is no schema.
     """
@@ -50,12 +50,13 @@ def _describe(name: str) -> Json:
     try:
         found = agent_class(name)
     except ImportError as error:
-        about: Json = {"name": name, "doc": "", "presets": [], "schema": None, "accepts": []}
-        return about | {"error": str(error)}
+        about: Json = {"name": name, "doc": "", "presets": [], "preset_configs": {}}
+        return about | {"schema": None, "accepts": [], "error": str(error)}
     return {
         "name": name,
         "doc": inspect.getdoc(found) or "",
         "presets": sorted(found.config_type.presets),
+        "preset_configs": {k: dict(v) for k, v in found.config_type.presets.items()},
         "schema": found.config_type.model_json_schema(),
         "accepts": list(found.accepts),
         "error": None,

@@ -1,0 +1,3 @@
+from server.dashboard.visit import Visit
+
+async def build(visit: Visit, **names: str) -> None: ...
