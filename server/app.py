@@ -1,4 +1,4 @@
-"""The web application: REST under /api/v1, the dashboard at /. It shares the service's event loop."""
+"""The web application: REST under /api/v1, the dashboard at /. Shares the service's event loop."""
 
 from __future__ import annotations
 

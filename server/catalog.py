@@ -12,6 +12,7 @@ import json
 import sys
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from agents.errors import UnknownAgent
 from agents.registry import AGENTS, agent_class
@@ -56,7 +57,7 @@ def _describe(name: str) -> Json:
         "name": name,
         "doc": inspect.getdoc(found) or "",
         "presets": sorted(found.config_type.presets),
-        "preset_configs": {k: dict(v) for k, v in found.config_type.presets.items()},
+        "preset_configs": to_jsonable_python(found.config_type.presets),
         "schema": found.config_type.model_json_schema(),
         "accepts": list(found.accepts),
         "error": None,

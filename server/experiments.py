@@ -44,7 +44,16 @@ from server.storage import Experiment, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
 
 # What the feed tells of an episode that has ended.
-_TOLD = ("experiment", "robot", "epoch", "episode", "steps", "total_reward", "policy_last", "ended_at")
+_TOLD = (
+    "experiment",
+    "robot",
+    "epoch",
+    "episode",
+    "steps",
+    "total_reward",
+    "policy_last",
+    "ended_at",
+)
 
 
 class Experiments:

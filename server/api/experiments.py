@@ -113,6 +113,7 @@ async def list_experiment_events(
 async def list_reports(experiment: ExperimentId, service: Running) -> list[str]:
     """The names of what the learner has drawn pictures of."""
     service.experiments.get(experiment)
+    await service.writer.settle()
     return await asyncio.to_thread(service.storage.report_names, experiment)
 
 
@@ -126,6 +127,7 @@ async def get_latest_report(
 ) -> FileResponse:
     """The newest picture of what the learner knows, or the newest of a name."""
     service.experiments.get(experiment)
+    await service.writer.settle()
     report = await asyncio.to_thread(service.storage.latest_report, experiment, name)
     home = service.settings.experiment_dir(experiment).absolute()
     path = (home / report.path).resolve() if report else None

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from server.dashboard.health import health_of
 from server.dashboard.parts import number, pill, show_pill
 from server.dashboard.robot_card import RobotCard
 from server.dashboard.visit import Visit
-from server.dashboard.health import health_of
 from server.feed import News
 
 _ORDER = ("bad", "warn", "busy", "good", "off")
-_WORDS = {"bad": "stopped", "warn": "in trouble", "busy": "waiting", "good": "well", "off": "offline"}
+_WORDS = {
+    "bad": "stopped",
+    "warn": "in trouble",
+    "busy": "waiting",
+    "good": "well",
+    "off": "offline",
+}
 
 
 async def build(visit: Visit) -> None:

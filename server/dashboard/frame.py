@@ -58,7 +58,7 @@ def _experiment_tabs(visit: Visit, page: Page, experiment: str) -> None:
     known = {e.id: e for e in visit.service.experiments.all()}
     with ui.element("nav").classes("sub"):
         ui.link("Experiments", "/experiments").classes("quiet")
-        ui.label("›").classes("quiet")
+        ui.label("/").classes("quiet")
         ui.label(known[experiment].name if experiment in known else experiment).classes("heading")
         for other in PAGES:
             if other.place == "experiment":
@@ -104,13 +104,12 @@ def _theme(visit: Visit) -> None:
 def _who(visit: Visit) -> None:
     if visit.caller.name == "loopback":
         return
-    with ui.button(icon="account_circle", color=None).props("flat round dense").mark("account"):
-        with ui.menu(), ui.element("div").classes("account"):
-            ui.label(visit.caller.name).classes("heading")
-            ui.label(visit.caller.role).classes("quiet")
-            ui.button("Sign out", color=None).props("flat dense no-caps").on(
-                "click", js_handler="signOut"
-            )
+    account = ui.button(icon="account_circle", color=None).props("flat round dense").mark("account")
+    with account, ui.menu(), ui.element("div").classes("account"):
+        ui.label(visit.caller.name).classes("heading")
+        ui.label(visit.caller.role).classes("quiet")
+        out = ui.button("Sign out", color=None).props("flat dense no-caps")
+        out.on("click", js_handler="signOut").mark("sign-out")
 
 
 def _stop_all(visit: Visit) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from collections.abc import Iterator
 from nicegui import ui
 
 Kind = str  # one of KINDS: classes of style.css
@@ -21,6 +20,7 @@ LEARNER_KINDS = {
     "restarting": "bad",
     "failed": "bad",
 }
+NONE = "\N{EN DASH}"
 _WIDTH, _HEIGHT = 120, 26  # of a small curve, in its own units
 
 
@@ -51,7 +51,7 @@ class Figure:
     def __init__(self, name: str, about: str = "") -> None:
         with ui.element("div").classes("figure") as self.box:
             ui.label(name).classes("name")
-            self._value = ui.label("–").classes("value")
+            self._value = ui.label(NONE).classes("value")
             self._more = ui.label(about).classes("more")
 
     def show(self, value: str, more: str | None = None, kind: Kind = "") -> None:
@@ -71,6 +71,24 @@ def panel(title: str, classes: str = "", more: str = "") -> Iterator[ui.element]
             if more:
                 ui.label(more).classes("quiet")
         yield box
+
+
+def table(*columns: str) -> ui.element:
+    """An empty table; returns the body, which holds its rows."""
+    with ui.element("table").classes("list"):
+        with ui.element("thead"), ui.element("tr"):
+            for name in columns:
+                with ui.element("th"):
+                    ui.label(name)
+        return ui.element("tbody")
+
+
+def cell(text: str | None = None, classes: str = "") -> ui.element:
+    """A cell of a table, with a text in it if one is given."""
+    with ui.element("td").classes(classes) as made:
+        if text is not None:
+            ui.label(text)
+    return made
 
 
 def button(
@@ -131,7 +149,7 @@ def drawing(content: str = "") -> ui.html:
 def number(value: float | None, digits: int = 1) -> str:
     """For people: thousands set apart, small numbers with more digits, and a dash for none."""
     if value is None:
-        return "–"
+        return NONE
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     size = abs(value)
@@ -143,7 +161,7 @@ def number(value: float | None, digits: int = 1) -> str:
 def duration(seconds: float | None) -> str:
     """As 3 s, 5 min, 2 h or 4 d."""
     if seconds is None:
-        return "–"
+        return NONE
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

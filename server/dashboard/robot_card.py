@@ -11,6 +11,7 @@ from server.api.schemas import RobotView
 from server.dashboard.health import health_of, is_slow
 from server.dashboard.house import Trace
 from server.dashboard.parts import (
+    NONE,
     button,
     colour,
     drawing,
@@ -103,7 +104,7 @@ class RobotCard:
         self._policy.text = _policy(robot)
         self._backlog.text = f"{number(robot.backlog_rows)} rows"
         known = robot.surprise is not None and robot.surprise >= 0
-        self._surprise.text = f"{number(robot.surprise)} nats" if known else "–"
+        self._surprise.text = f"{number(robot.surprise)} nats" if known else NONE
         self._episode.text = number(robot.episode)
         for drawn, values, low in (
             (self._hz_curve, trace.loop_hz, 0.0),
@@ -116,7 +117,9 @@ class RobotCard:
         names = {e.id: e.name for e in self._visit.service.experiments.all()}
         where = names.get(robot.experiment or "", "no experiment")
         seen = self._visit.house.now() - robot.seen_at
-        self._place.text = where if robot.connected else f"{where} · last heard {duration(seen)} ago"
+        self._place.text = (
+            where if robot.connected else f"{where} · last heard {duration(seen)} ago"
+        )
 
     def _buttons(self, robot: RobotView) -> None:
         with ui.element("div").classes("orders"):

@@ -49,6 +49,7 @@ class Visit:
         self.cookies = request.cookies
         self._guard: Guard = self.house.rest.state.guard
         self._token, self._address = token_of(request), address_of(request)
+        self._told = False
         self._headers = {k: request.headers[k] for k in _FORWARDED if k in request.headers}
         self._is_forwarded = bool(self._headers)
         if self._token is not None:
@@ -131,12 +132,15 @@ class Visit:
             log.exception("a page could not be brought up to date")
 
     def _is_welcome(self) -> bool:
-        """Whether the token is still good; if not, the page gives way to the login."""
+        """Whether the token is still good; if not, the page stands still and says so."""
         with suppress(DreamfleetError):
             caller = self._guard.caller(self._token, self._address, self._is_forwarded)
             return caller == self.caller
-        with self.client:
-            ui.navigate.to("/login.html")
+        if not self._told:  # and no more: this page may show a token that was made just now
+            self._told = True
+            with self.client:
+                text = "This page is no longer signed in. Reload it to sign in."
+                ui.notification(text, type="warning", position="top", timeout=None)
         return False
 
 
