@@ -33,7 +33,7 @@ class CurvePanel:
         with panel("Curves"):
             with ui.element("div").classes("bar"):
                 self._controls()
-            self._chart = charts.chart().mark("curves")
+            self._chart = charts.chart().props("data-mark=curves")
 
     async def refresh(self, heard: list[News]) -> None:
         """Take what is new, and draw it if there is something."""
@@ -70,16 +70,20 @@ class CurvePanel:
     def _controls(self) -> None:
         props = "dense outlined options-dense"
         self._metric = ui.select(_NAMES, value=EPISODE_RETURN, label="metric", on_change=self.draw)
-        self._metric.props(props).classes("metric").mark("metric")
+        self._metric.props(props).classes("metric").props("data-mark=metric")
         self._others = ui.select(
             {}, value=[], multiple=True, label="compare with", on_change=self.draw
         )
-        self._others.props(f"{props} use-chips clearable").classes("others").mark("compare")
+        self._others.props(f"{props} use-chips clearable").classes("others").props(
+            "data-mark=compare"
+        )
         self._axis = ui.toggle(_AXES, value="rows", on_change=self.draw)
-        self._axis.props("dense no-caps unelevated toggle-color=primary").mark("axis")
+        self._axis.props("dense no-caps unelevated toggle-color=primary").props("data-mark=axis")
         ui.label("smoothing").classes("quiet")
         self._window = ui.slider(min=1, max=50, value=10, on_change=self.draw)
-        self._window.props("dense label throttle=300").classes("smoothing").mark("smoothing")
+        self._window.props("dense label throttle=300").classes("smoothing").props(
+            "data-mark=smoothing"
+        )
 
     def _offer(self) -> None:
         """What there is to choose from."""

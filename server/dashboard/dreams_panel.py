@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from server.dashboard.parts import panel
+from server.dashboard.parts import named, panel
 from server.dashboard.visit import Visit
 from server.feed import News
 
@@ -67,6 +67,6 @@ class DreamsPanel:
 
 
 def _picture(title: str) -> ui.element:
-    picture = ui.element("img").classes("strip-picture").mark(f"dream-{title}")
+    picture = named(ui.element("img").classes("strip-picture"), f"dream-{title}")
     picture.props["alt"] = f"{title}: truth, prediction and error"
     return picture

@@ -27,7 +27,7 @@ from robot_client.schema import (
     Source,
 )
 from server.dashboard import charts
-from server.dashboard.parts import button, clock
+from server.dashboard.parts import button, clock, named
 from server.dashboard.visit import Refused, Visit
 
 _POINTS = 1000
@@ -82,9 +82,9 @@ class EpisodeView:
             pictures = [(camera, ui.element("img")) for camera in signals["cameras"]]
         for camera, picture in pictures:
             picture.props["alt"] = camera
-            picture.mark(f"frame-{camera}")
+            named(picture, f"frame-{camera}")
         self._scrubber()
-        drawn = ui.echart(_options(strips, signals)).classes("chart").mark("signals")
+        drawn = ui.echart(_options(strips, signals)).classes("chart").props("data-mark=signals")
         height = _TOP + len(strips) * (_HEIGHT + _GAP)
         drawn.style(f"height: {height}px")
         base = f"/api/v1{self._path}/{self._episode['id']}/frames"
@@ -100,7 +100,11 @@ class EpisodeView:
 
     def _scrubber(self) -> None:
         with ui.element("div").classes("scrub"):
-            play = ui.button(icon="play_arrow", color=None).props("flat round dense").mark("play")
+            play = (
+                ui.button(icon="play_arrow", color=None)
+                .props("flat round dense")
+                .props("data-mark=play")
+            )
             play.on("click", js_handler="() => lookThrough.play()").props('id="episode-play"')
             slider = ui.element("input").props('type=range id="episode-row" min=0 value=0')
             slider.props["aria-label"] = "row"

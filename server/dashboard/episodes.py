@@ -37,6 +37,7 @@ class _Browser:
         self._path = f"/experiments/{quote(experiment, safe='')}/episodes"
         self._offset, self._total = 0, 0
         self._chosen = ""
+        self._rows: dict[str, ui.element] = {}
         with ui.element("div").classes("bar"):
             self._filters()
         with ui.element("div").classes("halves"):
@@ -58,6 +59,7 @@ class _Browser:
         page = await self._visit.get(self._path, **query)
         self._total = page["total"]
         self._body.clear()
+        self._rows = {}
         for episode in page["items"]:
             with self._body:
                 self._row(episode)
@@ -112,6 +114,7 @@ class _Browser:
     def _row(self, episode: dict[str, Any]) -> None:
         chosen = episode["id"] == self._chosen
         with ui.element("tr").classes("link chosen" if chosen else "link") as row:
+            self._rows[episode["id"]] = row
             row.on("click", lambda: self._choose(episode))
             cell(clock(episode["ended_at"]))
             cell(episode["robot"])
@@ -124,9 +127,11 @@ class _Browser:
                 _mark_of(episode)
 
     async def _choose(self, episode: dict[str, Any]) -> None:
+        for name in (self._chosen, episode["id"]):
+            if name in self._rows:
+                self._rows[name].classes(toggle="chosen")
         self._chosen = episode["id"]
         await self._view.show(episode)
-        await self.load()
 
 
 def _mark_of(episode: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ class EventsPanel:
     def __init__(self, visit: Visit, experiment: str | None = None) -> None:
         self._visit, self._experiment = visit, experiment
         with panel("Events"):
-            self._list = ui.element("div").classes("events").mark("events")
+            self._list = ui.element("div").classes("events").props("data-mark=events")
 
     async def load(self) -> None:
         """Show what has happened so far."""

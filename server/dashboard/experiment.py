@@ -86,7 +86,7 @@ class _Numbers:
             self._ratio = Figure("train ratio")
             self._wait = Figure("learner waits")
             self._policy = Figure("policy")
-        self._rows.box.mark("rows")
+        self._rows.box.props("data-mark=rows")
 
     def refresh(self) -> None:
         """Bring them up to date."""

@@ -11,6 +11,7 @@ from server.dashboard.parts import (
     EXPERIMENT_KINDS,
     LEARNER_KINDS,
     button,
+    named,
     pill,
     show_pill,
     sure,
@@ -30,7 +31,7 @@ class ExperimentBar:
         self._path = f"/experiments/{quote(experiment, safe='')}"
         self._verbs: dict[str, ui.button] = {}
         with ui.element("div").classes("bar"):
-            self._state = pill().mark("experiment-state")
+            self._state = pill().props("data-mark=experiment-state")
             self._learner = pill()
             self._about = ui.label().classes("quiet")
             ui.element("div").classes("space")
@@ -59,9 +60,11 @@ class ExperimentBar:
     def _buttons(self) -> None:
         for verb, icon in _ICONS.items():
             do = partial(self._change, verb)
-            self._verbs[verb] = button(verb.capitalize(), icon, do).mark(f"do-{verb}")
+            self._verbs[verb] = named(button(verb.capitalize(), icon, do), f"do-{verb}")
         self._verbs["duplicate"] = button("Duplicate", "content_copy", self._duplicate)
-        self._verbs["delete"] = button("Delete", "delete_outline", self._delete).mark("do-delete")
+        self._verbs["delete"] = button("Delete", "delete_outline", self._delete).props(
+            "data-mark=do-delete"
+        )
 
     async def _change(self, verb: str) -> None:
         await self._visit.act("POST", f"{self._path}/{verb}")

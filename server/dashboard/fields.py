@@ -9,6 +9,7 @@ from nicegui import ui
 from nicegui.elements.mixins.validation_element import ValidationElement
 
 from robot_client.schema import Json
+from server.dashboard.parts import named
 
 _BOUNDS = (
     ("minimum", "at least"),
@@ -75,7 +76,7 @@ class SchemaForm:
                 made = ui.number(label=name)
             case _:
                 made = ui.input(label=name)
-        made.props(_PROPS).mark(f"field-{name}").tooltip(_hint(about))
+        named(made.props(_PROPS), f"field-{name}").tooltip(_hint(about))
         return cast("ValidationElement[Any]", made)
 
     def _kind(self, name: str) -> str:

@@ -69,14 +69,18 @@ def _experiment_tabs(visit: Visit, page: Page, experiment: str) -> None:
 def _summary(visit: Visit) -> None:
     """How many robots there are, and who needs somebody, on every page."""
     with ui.link(target="/").classes("summary"):
-        label = ui.label().mark("fleet-summary")
+        label = ui.label().props("data-mark=fleet-summary")
 
     def refresh(_news: list[News]) -> None:
         robots = visit.house.robots()
         troubled = [robot.name for robot in robots if needs_help(robot)]
         connected = sum(robot.connected for robot in robots)
         shown = ", ".join(troubled[:3]) + (" …" if len(troubled) > 3 else "")
-        label.text = f"needs help: {shown}" if troubled else f"{connected} robots, all well"
+        label.text = (
+            f"needs help: {shown}"
+            if troubled
+            else f"{connected} robot{'s' * (connected != 1)}, all well"
+        )
         if not robots:
             label.text = "no robot yet"
         colour(label, "bad" if troubled else "good" if robots else "off")
@@ -104,12 +108,16 @@ def _theme(visit: Visit) -> None:
 def _who(visit: Visit) -> None:
     if visit.caller.name == "loopback":
         return
-    account = ui.button(icon="account_circle", color=None).props("flat round dense").mark("account")
+    account = (
+        ui.button(icon="account_circle", color=None)
+        .props("flat round dense")
+        .props("data-mark=account")
+    )
     with account, ui.menu(), ui.element("div").classes("account"):
         ui.label(visit.caller.name).classes("heading")
         ui.label(visit.caller.role).classes("quiet")
         out = ui.button("Sign out", color=None).props("flat dense no-caps")
-        out.on("click", js_handler="signOut").mark("sign-out")
+        out.on("click", js_handler="signOut").props("data-mark=sign-out")
 
 
 def _stop_all(visit: Visit) -> None:
@@ -127,8 +135,8 @@ def _stop_all(visit: Visit) -> None:
             + (f"; {away} are out of reach" if away else "")
         )
 
-    button("STOP ALL", "front_hand", stop, "stop-all", "emergency stop of every robot").mark(
-        "stop-all"
+    button("STOP ALL", "front_hand", stop, "stop-all", "emergency stop of every robot").props(
+        "data-mark=stop-all"
     )
 
 

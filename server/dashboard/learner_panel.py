@@ -26,8 +26,8 @@ class LearnerPanel:
         self._visit, self._curves, self._experiment = visit, curves, experiment
         self._drawn_at = 0.0
         with panel("Learner"):
-            self._speed = charts.chart("low").mark("learner-speed")
-            self._ratio = charts.chart("low").mark("learner-ratio")
+            self._speed = charts.chart("low").props("data-mark=learner-speed")
+            self._ratio = charts.chart("low").props("data-mark=learner-ratio")
 
     def refresh(self) -> None:
         """Draw, unless that has just been done."""

@@ -28,8 +28,8 @@ async def build(visit: Visit) -> None:
         waiting.text = str(error)
         return
     waiting.delete()
-    datasets = await visit.get("/datasets", limit=1000)
-    _Form(visit, agents, [dataset["name"] for dataset in datasets["items"]])
+    datasets = await visit.get("/datasets")
+    _Form(visit, agents, [dataset["name"] for dataset in datasets])
 
 
 class _Form:
@@ -37,7 +37,7 @@ class _Form:
 
     def __init__(self, visit: Visit, agents: dict[str, Any], datasets: list[str]) -> None:
         self._visit, self._agents = visit, agents
-        self._trouble = ui.label().classes("trouble").mark("form-trouble")
+        self._trouble = ui.label().classes("trouble").props("data-mark=form-trouble")
         self._trouble.set_visibility(False)
         with ui.element("div").classes("two"):
             with ui.element("div").classes("stack-y"):
@@ -51,10 +51,12 @@ class _Form:
                 with panel("The agent"):
                     self._doc = ui.label()
                     ui.label("accepts").classes("field-hint")
-                    self._accepts = ui.element("div").classes("accepts").mark("accepts")
+                    self._accepts = ui.element("div").classes("accepts").props("data-mark=accepts")
                 with ui.element("div").classes("bar"):
-                    button("Create", "check", self._create, "solid").mark("create")
-                    self._start = ui.checkbox("and start it", value=True).mark("and-start")
+                    button("Create", "check", self._create, "solid").props("data-mark=create")
+                    self._start = ui.checkbox("and start it", value=True).props(
+                        "data-mark=and-start"
+                    )
         self._config = SchemaForm({})
         self._show_agent()
 
@@ -62,11 +64,13 @@ class _Form:
         names = list(self._agents)
         first = _USUAL if _USUAL in names else names[0]
         robots = [robot.name for robot in self._visit.house.robots()]
-        self._name = ui.input("name").props("dense outlined autofocus").mark("field-name")
+        self._name = (
+            ui.input("name").props("dense outlined autofocus").props("data-mark=field-name")
+        )
         self._agent = ui.select(names, value=first, label="agent", on_change=self._show_agent)
-        self._agent.props("dense outlined options-dense").mark("field-agent")
+        self._agent.props("dense outlined options-dense").props("data-mark=field-agent")
         self._preset = ui.select({}, label="preset", on_change=self._show_preset)
-        self._preset.props("dense outlined options-dense").mark("field-preset")
+        self._preset.props("dense outlined options-dense").props("data-mark=field-preset")
         self._robots = ui.select(
             robots,
             label="robots; none: any that is free",
@@ -74,10 +78,10 @@ class _Form:
             value=[],
             new_value_mode="add-unique",
         )
-        self._robots.props("dense outlined use-chips").mark("field-robots")
+        self._robots.props("dense outlined use-chips").props("data-mark=field-robots")
         self._datasets = ui.select(datasets, label="begins with", multiple=True, value=[])
-        self._datasets.props("dense outlined use-chips").mark("field-demonstrations")
-        self._notes = ui.input("notes").props("dense outlined").mark("field-notes")
+        self._datasets.props("dense outlined use-chips").props("data-mark=field-demonstrations")
+        self._notes = ui.input("notes").props("dense outlined").props("data-mark=field-notes")
 
     def _show_agent(self) -> None:
         """The form of the agent that is chosen."""

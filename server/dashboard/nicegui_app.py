@@ -53,7 +53,8 @@ def _register(page: Page) -> None:
         with frame(visit, page, names):
             await build(visit, **names)
 
-    ui.page(page.path, title=f"{page.title} · Dreamfleet")(_signed(show, page))
+    title = f"{page.title} · Dreamfleet"
+    ui.page(page.path, title=title, response_timeout=30.0)(_signed(show, page))
 
 
 def _signed(show: Callable[..., Awaitable[None]], page: Page) -> Callable[..., Awaitable[None]]:

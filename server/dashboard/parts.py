@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from nicegui import ui
 
+Element = TypeVar("Element", bound=ui.element)
 Kind = str  # one of KINDS: classes of style.css
 KINDS = frozenset({"good", "warn", "bad", "off", "busy"})
 EXPERIMENT_KINDS = {"running": "good", "paused": "warn", "failed": "bad", "created": "busy"}
@@ -43,6 +44,12 @@ def colour(element: ui.element, kind: Kind) -> None:
         element.classes(add=kind, remove=" ".join(KINDS - {kind}))
     elif not kind:
         element.classes(remove=" ".join(KINDS))
+
+
+def named(element: Element, name: str) -> Element:
+    """Give an element a name by which the browser's side can find it."""
+    element.props["data-mark"] = name
+    return element
 
 
 class Figure:
@@ -112,7 +119,9 @@ async def sure(question: str, yes: str, kind: Kind = "bad") -> bool:
         ui.label(question)
         with ui.element("div").classes("buttons"):
             button("Cancel", "close", lambda: dialog.submit(False))
-            button(yes, "check", lambda: dialog.submit(True), f"solid {kind}").mark("sure")
+            button(yes, "check", lambda: dialog.submit(True), f"solid {kind}").props(
+                "data-mark=sure"
+            )
     answer = await dialog
     dialog.delete()
     return bool(answer)

@@ -16,6 +16,7 @@ from server.dashboard.parts import (
     button,
     cell,
     clock,
+    named,
     number,
     panel,
     pill,
@@ -26,8 +27,9 @@ from server.dashboard.parts import (
 from server.dashboard.visit import Refused, Visit
 from server.feed import News
 
-_SHOWN = 100
-_LOOK_S = 2.0  # a learner publishes every few seconds, and episodes end
+_SHOWN = 30  # in the table; the curve knows more
+_DRAWN = 300
+_LOOK_S = 3.0  # a learner publishes every few seconds, and episodes end
 
 
 async def build(visit: Visit, experiment: str) -> None:
@@ -57,11 +59,11 @@ class _Policies:
         if visit.may_act:
             with ui.element("div").classes("bar verbs"):
                 back = button("Roll back", "undo", self._roll_back, hint="to the version before")
-                self._back = back.mark("roll-back")
+                self._back = back.props("data-mark=roll-back")
                 self._unpin = button("Follow the newest", "update", self._follow_newest)
-                self._unpin.mark("unpin")
+                self._unpin.props("data-mark=unpin")
         with panel("Return by version", more="mean, and from the lowest to the highest"):
-            self._chart = charts.chart("low").mark("version-returns")
+            self._chart = charts.chart("low").props("data-mark=version-returns")
         with ui.element("section").classes("panel scroll more"):
             self._body = table(
                 "version",
@@ -79,7 +81,7 @@ class _Policies:
     async def load(self) -> None:
         """Read the versions. Raises Refused."""
         self._loaded_at = self._visit.house.now()
-        page = await self._visit.get(f"{self._path}/policies", limit=_SHOWN)
+        page = await self._visit.get(f"{self._path}/policies", limit=_DRAWN)
         rollout = await self._visit.get(f"{self._path}/rollout")
         if (page, rollout) == self._seen:
             return
@@ -92,7 +94,7 @@ class _Policies:
         self._show_figures(rollout, best)
         self._show_chart(page["items"])
         self._body.clear()
-        for policy in page["items"]:
+        for policy in page["items"][:_SHOWN]:
             with self._body:
                 self._row(policy, rollout, policy is best)
 
@@ -125,7 +127,7 @@ class _Policies:
 
     def _row(self, policy: dict[str, Any], rollout: dict[str, Any], best: bool) -> None:
         returns = policy["returns"]
-        with ui.element("tr").mark(f"version-{policy['version']}"):
+        with named(ui.element("tr"), f"version-{policy['version']}"):
             cell(f"v{policy['version']}", "heading")
             cell(clock(policy["created_at"]))
             cell(number(policy["updates"]))
@@ -157,24 +159,31 @@ class _Policies:
             ui.icon("download", size="20px").classes("quiet")
         if self._visit.may_act:
             pin = self._asked("POST", f"{path}/pin")
-            button("Pin", "push_pin", pin, hint="offer this and no later one").mark(
-                f"pin-{policy['version']}"
-            )
+            shown = button("Pin", "push_pin", pin, hint="offer this and no later one")
+            named(shown, f"pin-{policy['version']}")
             ask = partial(self._promote, policy["version"])
             button("Promote", "publish", ask, hint="pin for all robots, and end canaries")
-            with button("Canary", "egg_alt", lambda: None, hint="let one robot try it"), ui.menu():
-                self._canary_menu(policy["version"])
+            one = partial(self._canary_menu, policy["version"])
+            button("Canary", "egg_alt", one, hint="let one robot try it")
 
     def _canary_menu(self, version: int) -> None:
+        """Ask which robot is to try a version."""
+        with ui.dialog(value=True), ui.card().classes("ask"), ui.list():
+            ui.label(f"Which robot is to try version {version}?").classes("heading")
+            self._robots_to_try(version)
+
+    def _robots_to_try(self, version: int) -> None:
         here = [r for r in self._visit.house.robots() if r.experiment == self._experiment]
         pins = self._visit.service.experiments.rollout.pins(self._experiment)
         for robot in here:
             path = f"{self._path}/rollout/canaries/{quote(robot.name, safe='')}"
-            ui.menu_item(robot.name, self._asked("PUT", path, {"version": version}))
+            try_it = self._asked("PUT", path, {"version": version})
+            button(robot.name, "smart_toy", try_it).props("v-close-popup")
             if robot.name in pins:
-                ui.menu_item(f"end that of {robot.name}", self._asked("DELETE", path))
+                end = self._asked("DELETE", path)
+                button(f"{robot.name}: end its trial", "close", end).props("v-close-popup")
         if not here:
-            ui.menu_item("no robot is here")
+            ui.label("No robot is here.").classes("quiet")
 
     async def _promote(self, version: int) -> None:
         if await sure(

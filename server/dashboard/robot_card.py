@@ -16,6 +16,7 @@ from server.dashboard.parts import (
     colour,
     drawing,
     duration,
+    named,
     number,
     pill,
     show_pill,
@@ -42,12 +43,12 @@ class RobotCard:
     def __init__(self, visit: Visit, robot: RobotView) -> None:
         self._visit, self._name = visit, robot.name
         self._path = f"/robots/{quote(robot.name, safe='')}"
-        with ui.element("article").classes("robot").mark(f"robot-{robot.name}") as self._box:
+        with ui.element("article").classes("robot") as self._box:
             with ui.element("div").classes("title"):
                 ui.label(robot.name).classes("heading")
                 self._task = ui.label().classes("quiet")
                 ui.element("div").classes("space")
-                self._state = pill().mark(f"state-{robot.name}")
+                self._state = named(pill(), f"state-{robot.name}")
             self._why = ui.label().classes("why")
             with ui.element("div").classes("body"):
                 self._camera()
@@ -124,16 +125,15 @@ class RobotCard:
     def _buttons(self, robot: RobotView) -> None:
         with ui.element("div").classes("orders"):
             for verb, text, icon, hint in _VERBS:
-                button(text, icon, partial(self._tell, verb), "order", hint).props("stack").mark(
-                    f"{verb}-{robot.name}"
-                )
+                shown = button(text, icon, partial(self._tell, verb), "order", hint)
+                named(shown.props("stack"), f"{verb}-{robot.name}")
         with ui.element("div").classes("last"):
             self._assigned = ui.select({}, label="belongs to", on_change=self._assign)
             self._assigned.props("dense outlined options-dense").classes("assign")
             self._stop = button("E-STOP", "front_hand", partial(self._tell, "stop"), "stop")
             self._release = button("Release", "lock_open", self._let_go, "release")
-            self._stop.mark(f"stop-{robot.name}")
-            self._release.mark(f"release-{robot.name}")
+            named(self._stop, f"stop-{robot.name}")
+            named(self._release, f"release-{robot.name}")
 
     def _show_buttons(self, robot: RobotView) -> None:
         stopped = robot.safety == "estop" and robot.connected

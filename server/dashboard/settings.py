@@ -47,12 +47,12 @@ class _Keys:
 
     def _form(self) -> None:
         with ui.element("div").classes("bar"):
-            self._robot = ui.input("robot").props("dense outlined").mark("key-robot")
+            self._robot = ui.input("robot").props("dense outlined").props("data-mark=key-robot")
             self._key = ui.input("public key, as dreamfleet-robot enrol prints it")
-            self._key.props("dense outlined").classes("key").mark("key")
-            button("Enrol", "person_add", self._enrol, "solid").mark("enrol")
+            self._key.props("dense outlined").classes("key").props("data-mark=key")
+            button("Enrol", "person_add", self._enrol, "solid").props("data-mark=enrol")
             hint = f"the old key stays valid for {OVERLAP_S / 3600:g} hours"
-            button("Rotate", "autorenew", self._rotate, hint=hint).mark("rotate")
+            button("Rotate", "autorenew", self._rotate, hint=hint).props("data-mark=rotate")
 
     def _row(self, key: dict[str, Any]) -> None:
         cell(key["robot"], "heading")
@@ -99,13 +99,13 @@ class _Tokens:
         self._visit = visit
         with panel("Tokens", more="for people and programs"):
             with ui.element("div").classes("bar"):
-                self._name = ui.input("name").props("dense outlined").mark("token-name")
+                self._name = ui.input("name").props("dense outlined").props("data-mark=token-name")
                 self._role = ui.select(["viewer", "operator"], value="viewer", label="role")
-                self._role.props("dense outlined").classes("filter").mark("token-role")
-                button("Create", "add", self._create, "solid").mark("create-token")
+                self._role.props("dense outlined").classes("filter").props("data-mark=token-role")
+                button("Create", "add", self._create, "solid").props("data-mark=create-token")
             with ui.element("div") as self._once:
                 ui.label("This token is shown once; keep it now:").classes("field-hint")
-                self._text = ui.label().classes("secret").mark("secret")
+                self._text = ui.label().classes("secret").props("data-mark=secret")
             self._once.set_visibility(False)
             with ui.element("div").classes("scroll"):
                 self._body = table("name", "role", "state", "created", "last used", "")
