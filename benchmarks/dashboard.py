@@ -28,15 +28,20 @@ PATIENCE_S = 120.0
 # Notes what the page says and when, in seconds since 1970.
 WATCH = """() => {
   window.seen = { rows: [], events: [] };
+  const known = new Set();
   const now = () => (performance.timeOrigin + performance.now()) / 1000;
   const rows = document.querySelector("[data-mark='rows'] .value");
   const look = () => {
     window.seen.rows.push([now(), Number(rows.textContent.replaceAll(",", ""))]);
-    const newest = document.querySelector("[data-mark='events'] .event .what");
-    for (const [text] of (newest?.parentElement.parentElement.textContent ?? "").matchAll(/mark \\d+!/g))
-      if (!window.seen.events.some(([, known]) => known === text)) window.seen.events.push([now(), text]);
+    const said = document.querySelector("[data-mark='events']").textContent;
+    for (const [text] of said.matchAll(/mark \\d+!/g))
+      if (!known.has(text)) {
+        known.add(text);
+        window.seen.events.push([now(), text]);
+      }
   };
-  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+  const everything = { subtree: true, childList: true, characterData: true };
+  new MutationObserver(look).observe(document.body, everything);
 }"""
 
 

@@ -78,7 +78,12 @@ def _base() -> Json:
             "trigger": "axis",
             "axisPointer": {"type": "line", "lineStyle": {"color": _QUIET}},
             "confine": True,
-            "order": "valueDesc",
+            "backgroundColor": "rgba(20,24,31,.94)",
+            "borderWidth": 0,
+            "padding": [5, 9],
+            "textStyle": {"color": "#e5e9f0", "fontSize": 12},
+            # NiceGUI takes what stands under a name with a colon for JavaScript.
+            ":valueFormatter": "(value) => (value === null ? '' : +Number(value).toPrecision(4))",
         },
         "dataZoom": [{"type": "inside", "filterMode": "none"}],
         "xAxis": _axis(nameLocation="middle", nameGap=24, splitLine={"show": False}),

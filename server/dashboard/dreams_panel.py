@@ -53,7 +53,7 @@ class DreamsPanel:
         ui.label(title).classes("heading")
         if not self._is_camera(title):
             ui.label("truth grey, prediction orange").classes("field-hint")
-            return _picture(title)
+            return _picture(title).classes("drawn")
         with ui.element("div").classes("rows3"):
             with ui.element("div").classes("labels"):
                 for word in ("truth", "prediction", "error"):
@@ -67,6 +67,7 @@ class DreamsPanel:
 
 
 def _picture(title: str) -> ui.element:
-    picture = named(ui.element("img").classes("strip-picture"), f"dream-{title}")
+    with ui.element("div").classes("strip-scroll"):
+        picture = named(ui.element("img"), f"dream-{title}")
     picture.props["alt"] = f"{title}: truth, prediction and error"
     return picture

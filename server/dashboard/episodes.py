@@ -142,4 +142,4 @@ def _mark_of(episode: dict[str, Any]) -> None:
     elif episode["is_terminal"]:
         ui.label("ended").classes("quiet")
     else:
-        ui.label("time limit or stop").classes("quiet")
+        ui.label("cut short").classes("quiet")

@@ -11,7 +11,7 @@ from nicegui import ui
 
 from server.dashboard import PAGES, Page
 from server.dashboard.health import needs_help
-from server.dashboard.parts import button, colour
+from server.dashboard.parts import button, clock, colour
 from server.dashboard.visit import Refused, Visit
 from server.feed import News
 
@@ -38,7 +38,7 @@ def frame(visit: Visit, page: Page, names: Mapping[str, str]) -> Iterator[None]:
         _who(visit)
         if visit.may_act:
             _stop_all(visit)
-    with ui.element("main").classes(f"page-{page.build.split(':')[0].rpartition('.')[2]}"):
+    with ui.element("div").classes("content"):
         if page.place == "experiment":
             _experiment_tabs(visit, page, names["experiment"])
         yield
@@ -70,8 +70,10 @@ def _summary(visit: Visit) -> None:
     """How many robots there are, and who needs somebody, on every page."""
     with ui.link(target="/").classes("summary"):
         label = ui.label().props("data-mark=fleet-summary")
+    time = ui.label().classes("quiet clock").props("id=server-time")
 
     def refresh(_news: list[News]) -> None:
+        time.text = clock(visit.house.now())
         robots = visit.house.robots()
         troubled = [robot.name for robot in robots if needs_help(robot)]
         connected = sum(robot.connected for robot in robots)

@@ -10,7 +10,7 @@ from server.dashboard.visit import Visit
 SPEED, WAIT = "learner/updates_per_s", "learner/wait_share"
 THROTTLE, RATIO = "learner/throttle_share", "learner/train_ratio"
 NAMES = [SPEED, WAIT, THROTTLE, RATIO]
-_DRAW_S = 1.9
+_DRAW_S = 3.0
 
 
 class LearnerPanel:

@@ -79,7 +79,8 @@ class Dashboard:
             await send({"type": "websocket.close", "code": 1008})
             return
         scope["state"]["house"] = self._house
-        await nicegui(scope, receive, _guarded(send))
+        own = dict(scope)  # NiceGUI shortens the path, which the gate still needs
+        await nicegui(own, receive, _guarded(send))
 
     async def _ready(self) -> ASGIApp:
         if self._starting is None:  # without a lifespan
@@ -100,12 +101,15 @@ def is_page(path: str) -> bool:
 
 
 def _is_own(scope: Scope) -> bool:
-    """Whether a socket comes from whom its page was made for."""
+    """Whether a socket comes from whom its page was made for. A page that is unknown, such as one
+    of before a restart, is left to NiceGUI, which has the browser load it again."""
     from nicegui import Client
 
     query = parse_qs(scope["query_string"].decode())
-    client = Client.instances.get(query.get("client_id", [""])[0])
-    return client is not None and client.request.state.caller == scope["state"]["caller"]
+    if len(query.get("client_id", ())) != 1:
+        return False
+    client = Client.instances.get(query["client_id"][0])
+    return client is None or client.request.state.caller == scope["state"]["caller"]
 
 
 def _guarded(send: Send) -> Send:

@@ -47,6 +47,7 @@ class _Form:
                     self._config_box = ui.element("div").classes("form")
                 with panel("Learner"), ui.element("div").classes("form"):
                     self._learner = SchemaForm(LearnerSettings.model_json_schema())
+                    self._learner.begin_with({})
             with ui.element("div").classes("stack-y sticky"):
                 with panel("The agent"):
                     self._doc = ui.label()

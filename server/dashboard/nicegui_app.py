@@ -30,7 +30,7 @@ def configured() -> FastAPI:
             dark=None,
             language="en-US",
             binding_refresh_interval=None,
-            reconnect_timeout=5.0,
+            reconnect_timeout=60.0,  # as a tablet may be out of reach
             message_history_length=1000,
             tailwind=False,
             unocss=None,

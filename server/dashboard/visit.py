@@ -140,7 +140,7 @@ class Visit:
             self._told = True
             with self.client:
                 text = "This page is no longer signed in. Reload it to sign in."
-                ui.notification(text, type="warning", position="top", timeout=None)
+                ui.notify(text, type="warning", position="top", timeout=0)
         return False
 
 

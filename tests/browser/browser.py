@@ -74,7 +74,11 @@ class Tab:
 
     def wait(self, condition, what="the page", patience=PATIENCE_S):
         """Wait until `condition()` holds; what is read of the page is read anew each time."""
-        return wait_until(lambda: self._pump() or condition(), lambda: what, patience)
+
+        def tell():
+            return f"{what} at {self.page.url}: {self.errors} {self.page.inner_text('body')[:2000]}"
+
+        return wait_until(lambda: self._pump() or condition(), tell, patience)
 
     def close(self):
         self.context.close()

@@ -13,6 +13,14 @@ setInterval(() => {
   }
 }, 500);
 
+// The server's clock ticks while its news arrive; when it stands still, what is shown is old.
+let tick = { text: "", at: Date.now() };
+setInterval(() => {
+  const text = document.getElementById("server-time")?.textContent ?? "";
+  if (text !== tick.text || document.hidden) tick = { text, at: Date.now() };
+  document.body.classList.toggle("stale", Date.now() - tick.at > 4000);
+}, 500);
+
 async function signOut() {
   await fetch("/api/v1/logout", { method: "POST" });
   location.assign("/login.html");
