@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, str] = {
     "ingest": "benchmarks.ingest",
     "spool": "benchmarks.spool",
     "swap": "benchmarks.swap",
+    "dashboard": "benchmarks.dashboard",
     "client_install": "benchmarks.client_install",
 }
 

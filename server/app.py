@@ -1,4 +1,4 @@
-"""The web application: REST under /api/v1, the page at /. It shares the service's event loop."""
+"""The web application: REST under /api/v1, the dashboard at /. Shares the service's event loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 import uvicorn
 from fastapi import Depends, FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from server.access import Guard, RobotKeys, Tokens
 from server.api import (
@@ -36,13 +34,13 @@ from server.api.errors import install_error_handlers
 from server.api.examples import describe_examples
 from server.api.gate import DocumentedToken, Gate
 from server.api.problems import describe_problems, problems
+from server.dashboard.mount import Dashboard
 from server.datasets.desk import Desk
 from server.errors import SettingsError
 from server.service import Service
 from server.settings import Settings
 from server.states import as_markdown
 
-PAGE = Path(__file__).parent / "page"
 ROUTERS = (
     *(health, agents, experiments, robots, policies, checkpoints, episodes, metrics, events),
     *(replay, datasets, keys, tokens, audit, login),
@@ -71,8 +69,10 @@ def build_app(service: Service) -> FastAPI:
     for module in ROUTERS:
         app.include_router(module.router, prefix="/api/v1", responses=COMMON)
     app.include_router(health.scraped, responses=problems(401, 429))
+    dashboard = Dashboard(service, app)
+    app.router.lifespan_context = dashboard.lifespan
     # Not mounted: a mount at / would answer for the API's paths with another method.
-    app.router.default = StaticFiles(directory=PAGE, html=True)
+    app.router.default = dashboard
     describe_problems(app)
     describe_examples(app)
     return app
@@ -101,7 +101,8 @@ def _configure(service: Service) -> uvicorn.Config:
     config = uvicorn.Config(
         build_app(service),
         log_level="warning",
-        lifespan="off",
+        lifespan="on",
+        ws_max_size=2**20,  # what a browser says is short
         timeout_graceful_shutdown=2,
         ssl_keyfile=settings.tls_key,
         ssl_certfile=settings.tls_certificate,

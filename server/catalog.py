@@ -12,6 +12,7 @@ import json
 import sys
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from agents.errors import UnknownAgent
 from agents.registry import AGENTS, agent_class
@@ -19,7 +20,7 @@ from robot_client.schema import Json
 
 
 def list_agents() -> Json:
-    """`{"agents": [{"name", "doc", "presets", "schema", "accepts", "error"}]}`.
+    """`{"agents": [{"name", "doc", "presets", "preset_configs", "schema", "accepts", "error"}]}`.
 
     `error` says why there is no schema.
     """
@@ -50,12 +51,13 @@ def _describe(name: str) -> Json:
     try:
         found = agent_class(name)
     except ImportError as error:
-        about: Json = {"name": name, "doc": "", "presets": [], "schema": None, "accepts": []}
-        return about | {"error": str(error)}
+        about: Json = {"name": name, "doc": "", "presets": [], "preset_configs": {}}
+        return about | {"schema": None, "accepts": [], "error": str(error)}
     return {
         "name": name,
         "doc": inspect.getdoc(found) or "",
         "presets": sorted(found.config_type.presets),
+        "preset_configs": to_jsonable_python(found.config_type.presets),
         "schema": found.config_type.model_json_schema(),
         "accepts": list(found.accepts),
         "error": None,

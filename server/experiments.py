@@ -43,6 +43,18 @@ from server.states import DELETABLE, RESTORABLE, TRANSITIONS, State, Verb, allow
 from server.storage import Experiment, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
 
+# What the feed tells of an episode that has ended.
+_TOLD = (
+    "experiment",
+    "robot",
+    "epoch",
+    "episode",
+    "steps",
+    "total_reward",
+    "policy_last",
+    "ended_at",
+)
+
 
 class Experiments:
     """The experiments of this server; the gateway's directory and the supervisor's listener.
@@ -292,6 +304,8 @@ class Experiments:
         episode = self._book.add(robot, experiment_id, chunk, self._clock.wall())
         if episode is not None:
             self._writer.put(episode)
+            about = {name: getattr(episode, name) for name in _TOLD}
+            self.feed.publish("episode", experiment_id, about | {"rows": experiment.rows})
 
     def learner_state(self, experiment_id: str) -> str:
         """For a robot's heartbeat: none, starting, running, paused, frozen or failed."""

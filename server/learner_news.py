@@ -66,6 +66,7 @@ class LearnerNews:
                 name, path = str(event["name"]), str(event["path"])
                 now = self._clock.wall()
                 self._writer.put(Report(experiment=experiment, name=name, path=path, time=now))
+                self._feed.publish("report", experiment, {"name": name, "time": now})
 
     def _metrics(self, experiment: str, event: Json) -> None:
         rows = _finite(experiment, event)

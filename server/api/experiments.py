@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from server.api.deps import Running
 from server.api.paging import Page, Paged
-from server.api.params import ExperimentId
+from server.api.params import ExperimentId, Text
 from server.api.problems import answers, problems
 from server.api.schemas import EventView, ExperimentView, LearnerView, columns_of
 from server.errors import Invalid, NotFound
@@ -109,15 +109,26 @@ async def list_experiment_events(
     return paging.page([EventView.model_validate(event) for event in found], total)
 
 
+@router.get("/{experiment}/reports", responses=problems(404))
+async def list_reports(experiment: ExperimentId, service: Running) -> list[str]:
+    """The names of what the learner has drawn pictures of."""
+    service.experiments.get(experiment)
+    await service.writer.settle()
+    return await asyncio.to_thread(service.storage.report_names, experiment)
+
+
 @router.get(
     "/{experiment}/reports/latest",
     response_class=FileResponse,
     responses=problems(404) | answers("image/png"),
 )
-async def get_latest_report(experiment: ExperimentId, service: Running) -> FileResponse:
-    """The newest picture of what the learner knows."""
+async def get_latest_report(
+    experiment: ExperimentId, service: Running, name: Text = None
+) -> FileResponse:
+    """The newest picture of what the learner knows, or the newest of a name."""
     service.experiments.get(experiment)
-    report = await asyncio.to_thread(service.storage.latest_report, experiment)
+    await service.writer.settle()
+    report = await asyncio.to_thread(service.storage.latest_report, experiment, name)
     home = service.settings.experiment_dir(experiment).absolute()
     path = (home / report.path).resolve() if report else None
     if path is None or not path.is_relative_to(home.resolve()) or not path.is_file():

@@ -1,7 +1,9 @@
 """Stands before every route, page and socket: who may pass, and what they did.
 
 A viewer's token is enough to look (GET), an operator's is needed to change anything, and for a web
-socket, which can carry anything. What is not listed as open is closed, a route of tomorrow too.
+socket, which can carry anything; but for the dashboard's, whose pages ask REST for every change, so
+that it passes here with the same token. What is not listed as open is closed, a route of tomorrow
+too.
 
 This is ASGI middleware and no dependency of the routes, because FastAPI reads and parses a body
 before the first dependency runs; because dependencies do not see mounted applications; and because
@@ -26,6 +28,7 @@ from server.storage import Audit, Writer
 COOKIE = "dreamfleet_token"
 OPEN = frozenset({"/api/v1/health", "/api/v1/ready", "/api/v1/login", "/login.html", "/style.css"})
 LOGIN_PAGE = "/login.html"
+DASHBOARD_SOCKET = "/_nicegui_ws/"
 _LOOKING = ("GET", "HEAD", "OPTIONS")
 
 
@@ -64,7 +67,7 @@ class Gate:
         if connection.scope["path"] in OPEN:
             return
         visit.caller = caller = self._caller(connection)
-        if changes and caller.role != "operator":
+        if changes and caller.role != "operator" and not _is_dashboard(connection):
             raise Forbidden(f"token {caller.name!r} is a viewer's; this takes an operator's")
 
     def _caller(self, connection: HTTPConnection) -> Caller:
@@ -127,7 +130,8 @@ class _Visit:
         """A change or a wrong token is; a flood of them is not."""
         wrong = isinstance(self._error, Unauthorized) and token_of(self.connection) is not None
         flood = isinstance(self._error, TooManyAttempts) or self._status == 429
-        return (is_change(self.connection) or wrong) and not flood
+        looks = self._error is None and _is_dashboard(self.connection)
+        return (is_change(self.connection) or wrong) and not flood and not looks
 
     def note(self, now: float) -> Audit:
         """The line of the audit log."""
@@ -163,6 +167,12 @@ def address_of(connection: HTTPConnection) -> str:
 def is_change(connection: HTTPConnection) -> bool:
     """Whether more is asked for than to look."""
     return connection.scope.get("method") not in _LOOKING
+
+
+def _is_dashboard(connection: HTTPConnection) -> bool:
+    """Whether this is the socket of an open page."""
+    path: str = connection.scope["path"]
+    return connection.scope["type"] == "websocket" and path.startswith(DASHBOARD_SOCKET)
 
 
 def _is_forwarded(connection: HTTPConnection) -> bool:

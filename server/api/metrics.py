@@ -38,7 +38,8 @@ async def query_metrics(
     """The newest value of every metric, and the series named, thinned to at most `points`.
 
     A point is the mean of the values of an equal length of time, with the lowest and the highest.
-    `episode_return` is the sum of rewards of each episode; its `updates` is its policy's version.
+    `episode_return` is the sum of rewards of each episode; its `updates` is its policy's version,
+    its `rows` those of the episodes so far.
     """
     service.experiments.get(experiment)
     await service.writer.settle()
@@ -101,6 +102,7 @@ def _buckets(
 def _series(buckets: list[Bucket]) -> SeriesView:
     return SeriesView(
         time=[b.time for b in buckets],
+        rows=[b.rows for b in buckets],
         updates=[b.updates for b in buckets],
         value=[b.mean for b in buckets],
         low=[b.low for b in buckets],

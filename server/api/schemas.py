@@ -37,6 +37,9 @@ class AgentView(View):
     name: str
     doc: str
     presets: list[str]
+    preset_configs: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="What each preset sets."
+    )
     config_schema: dict[str, Any] | None
     accepts: list[str] = Field(
         description="Of continuous and discrete actions, vectors and images observed, and goals.",
@@ -264,6 +267,7 @@ class SeriesView(View):
     """One metric over time: lists of the same length; `value` is the mean of each point."""
 
     time: list[float]
+    rows: list[int]
     updates: list[int]
     value: list[float]
     low: list[float]

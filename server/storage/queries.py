@@ -20,9 +20,10 @@ class EpisodeKey(NamedTuple):
 
 
 class Bucket(NamedTuple):
-    """Some neighbouring values of a series: `time` and `updates` are those of the last."""
+    """Some neighbouring values of a series: `time`, `rows` and `updates` are those of the last."""
 
     time: float
+    rows: int
     updates: int
     mean: float
     low: float
@@ -74,6 +75,25 @@ class EpisodeFilter:
 
 
 _KEPT: ColumnElement[bool] = or_(Mark.discarded.is_(None), Mark.discarded.is_(False))
+
+
+class _Kind(NamedTuple):
+    """Columns of a series; `rows_of_bucket` is what the rows of a bucket's values come to."""
+
+    time: InstrumentedAttribute[float]
+    rows: ColumnElement[int]
+    updates: InstrumentedAttribute[int]
+    value: InstrumentedAttribute[float]
+    rows_of_bucket: ColumnElement[int]
+
+
+_STEPS = Episode.steps + 1  # nothing is done after the last row
+_METRIC = _Kind(
+    Metric.time, Metric.rows.expression, Metric.updates, Metric.value, func.max(Metric.rows)
+)
+_EPISODE = _Kind(
+    Episode.ended_at, _STEPS, Episode.policy_last, Episode.total_reward, func.sum(_STEPS)
+)
 _MARKED = and_(
     Mark.experiment == Episode.experiment,
     Mark.robot == Episode.robot,
@@ -123,13 +143,14 @@ def metric_buckets(
         Metric.time > since,
         Metric.time <= until,
     )
-    return _buckets(session, chosen, Metric.time, Metric.updates, Metric.value, most)
+    return _buckets(session, chosen, _METRIC, most)
 
 
 def return_buckets(
     session: Session, experiment: str, since: float, until: float, most: int
 ) -> list[Bucket]:
-    """The returns of episodes that count; `updates` is the version with which they ended."""
+    """The returns of episodes that count; `updates` is the version with which they ended, `rows`
+    those of the episodes so far."""
     chosen = (
         select()
         .select_from(Episode)
@@ -141,26 +162,28 @@ def return_buckets(
             _KEPT,
         )
     )
-    return _buckets(
-        session, chosen, Episode.ended_at, Episode.policy_last, Episode.total_reward, most
-    )
+    total, added = 0, []
+    for bucket in _buckets(session, chosen, _EPISODE, most):
+        total += bucket.rows
+        added.append(bucket._replace(rows=total))
+    return added
 
 
 def _buckets(
     session: Session,
     chosen: Select[Any],
-    time: InstrumentedAttribute[float],
-    updates: InstrumentedAttribute[int],
-    value: InstrumentedAttribute[float],
+    kind: _Kind,
     most: int,
 ) -> list[Bucket]:
+    time, rows, updates, value, rows_of_bucket = kind
     ends = chosen.with_only_columns(func.count(), func.min(time), func.max(time))
     count, first, last = session.execute(ends).one()
     if count <= most:
-        rows = session.execute(chosen.with_only_columns(time, updates, value).order_by(time))
-        return [Bucket(t, u, v, v, v, 1) for t, u, v in rows]
+        columns = chosen.with_only_columns(time, rows, updates, value).order_by(time)
+        return [Bucket(t, r, u, v, v, v, 1) for t, r, u, v in session.execute(columns)]
     width = (last - first) / max(most - 1, 1) or 1.0  # the last value has a bucket of its own
     place = cast((time - first) / (width * 1.000001), Integer) if most > 1 else cast(0, Integer)
-    kinds = (func.max(time), func.max(updates), func.avg(value), func.min(value), func.max(value))
-    query = chosen.with_only_columns(*kinds, func.count()).group_by(place).order_by(place)
+    last_of = (func.max(time), rows_of_bucket, func.max(updates))
+    values = (func.avg(value), func.min(value), func.max(value), func.count())
+    query = chosen.with_only_columns(*last_of, *values).group_by(place).order_by(place)
     return [Bucket(*row) for row in session.execute(query)]

@@ -201,11 +201,19 @@ class Storage:
         with self._engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
-    def latest_report(self, experiment: str) -> Report | None:
-        """The newest picture."""
+    def latest_report(self, experiment: str, name: str | None = None) -> Report | None:
+        """The newest picture, or the newest of a name."""
         query = select(Report).where(Report.experiment == experiment)
+        if name is not None:
+            query = query.where(Report.name == name)
         with self._reading() as session:
             return session.scalars(query.order_by(Report.id.desc()).limit(1)).first()
+
+    def report_names(self, experiment: str) -> list[str]:
+        """What its learner has drawn pictures of."""
+        query = select(Report.name).where(Report.experiment == experiment).distinct()
+        with self._reading() as session:
+            return sorted(session.scalars(query))
 
     def events(
         self,

@@ -168,13 +168,16 @@ def test_a_learners_wrong_event_is_passed_over(tmp_path, caplog):
     assert caplog.text.count("is wrong") == 2
 
 
-def test_the_page_is_served(tmp_path):
+def test_the_dashboard_has_its_files_and_what_is_no_page_is_not_found(tmp_path):
     async def act(house):
-        for path in ("http://test/", "http://test/app.js", "http://test/style.css"):
-            assert (await house.http.get(path)).status_code == 200
-        return (await house.http.get("http://test/")).text
+        for path in ("login.html", "style.css", "page.js"):
+            assert (await house.http.get(f"http://test/{path}")).status_code == 200
+        for path in ("app.js", "experiments/x/nothing", "_nicegui_ws/socket.io/", "../app.py"):
+            missing = await house.http.get(f"http://test/{path}")
+            assert (missing.status_code, missing.json()["status"]) == (404, 404)
+        assert (await house.http.post("http://test/")).status_code == 405
 
-    assert 'src="app.js"' in in_house(tmp_path, act)
+    in_house(tmp_path, act)
 
 
 def test_what_a_robot_or_learner_says_cannot_spoil_the_database(tmp_path):

@@ -143,6 +143,7 @@ OPERATIONS = {
     "change_experiment": "experiments start|stop|pause|resume",
     "list_experiment_events": "experiments events",
     "get_latest_report": "experiments report",
+    "list_reports": None,
     "list_robots": "robots list",
     "get_robot": "robots get",
     "assign_robot": "robots assign",

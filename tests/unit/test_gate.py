@@ -94,7 +94,7 @@ def test_every_route_there_is_asks_for_a_token_but_those_that_are_open(tmp_path)
                 assert (path in OPEN) == (answer.status_code not in (401, 429)), (method, path)
                 asked += 1
         assert asked > 20
-        for path in ("/", "/app.js", "/docs", "/openapi.json", "/nothing"):
+        for path in ("/", "/page.js", "/docs", "/openapi.json", "/nothing"):
             assert (await closed.house.http.get(f"http://test{path}")).status_code == 401
 
     when_closed(tmp_path, act)
@@ -128,7 +128,7 @@ def test_the_page_sends_to_the_login_which_sets_a_cookie_that_scripts_cannot_rea
             "Secure"
             in (await secure.post("/login", json={"token": closed.viewer})).headers["set-cookie"]
         )
-        assert (await http.get("http://test/", headers=page)).status_code == 200
+        assert (await http.get("http://test/page.js", headers=page)).status_code == 200
         assert (await http.get("/robots")).status_code == 200  # httpx keeps cookies
         assert (await http.post("/experiments", json=NEW)).status_code == 403
         Tokens(tmp_path).revoke("viewer", "test")

@@ -1,0 +1,96 @@
+// What a page does without the server: camera pictures, signing out, and looking through an episode.
+
+// Fetch each picture again, half a second after the last one has come; none while nobody looks.
+setInterval(() => {
+  if (document.hidden) return;
+  for (const image of document.querySelectorAll("img[data-live]")) {
+    if (image.offsetParent === null || image.dataset.busy) continue;
+    const next = new Image();
+    image.dataset.busy = "1";
+    next.onload = () => { image.src = next.src; delete image.dataset.busy; };
+    next.onerror = () => { delete image.dataset.busy; };
+    next.src = `${image.dataset.live}?${Date.now()}`;
+  }
+}, 500);
+
+// The server's clock ticks while its news arrive; when it stands still, what is shown is old.
+let tick = { text: "", at: Date.now() };
+setInterval(() => {
+  const text = document.getElementById("server-time")?.textContent ?? "";
+  if (text !== tick.text || document.hidden) tick = { text, at: Date.now() };
+  document.body.classList.toggle("stale", Date.now() - tick.at > 4000);
+}, 500);
+
+async function signOut() {
+  await fetch("/api/v1/logout", { method: "POST" });
+  location.assign("/login.html");
+}
+
+// Look through an episode: slider, play button and the pointer over the chart all say which row.
+let episode = null;
+
+function lookThrough(about) {
+  lookThrough.stop();
+  episode = { ...about, at: 0 };
+  const slider = document.getElementById("episode-row");
+  slider.max = about.rows.length - 1;
+  slider.oninput = () => lookThrough.to(Number(slider.value), true);
+  const chart = () => getElement(Number(about.chart.slice(1)))?.chart;
+  const listen = () => {
+    if (!chart()) return setTimeout(listen, 50);
+    chart().getZr().on("mousemove", (event) => {
+      const place = [event.offsetX, event.offsetY];
+      const [x] = chart().convertFromPixel({ xAxisIndex: 0 }, place) ?? [];
+      if (x !== undefined) lookThrough.to(lookThrough.nearest(x), false);
+    });
+    lookThrough.to(0, true);
+  };
+  episode.show = (index) => chart()?.dispatchAction({ type: "showTip", seriesIndex: 0, dataIndex: index });
+  listen();
+}
+
+lookThrough.nearest = (row) => {
+  let best = 0;
+  episode.rows.forEach((other, index) => {
+    if (Math.abs(other - row) < Math.abs(episode.rows[best] - row)) best = index;
+  });
+  return best;
+};
+
+// Pictures come one at a time; the newest row that was asked for is fetched next.
+lookThrough.to = (index, point) => {
+  episode.at = index;
+  document.getElementById("episode-row").value = index;
+  document.getElementById("episode-at").textContent = `row ${episode.rows[index]}`;
+  for (const picture of episode.pictures) lookThrough.fetch(picture);
+  if (point) episode.show(index);
+};
+
+lookThrough.fetch = (picture) => {
+  const shown = document.getElementById(picture.id);
+  const row = episode.rows[episode.at];
+  if (!shown || picture.busy || picture.row === row) return;
+  picture.busy = true;
+  const next = new Image();
+  next.onload = next.onerror = () => {
+    if (next.width) shown.src = next.src;
+    picture.row = row;
+    picture.busy = false;
+    lookThrough.fetch(picture);
+  };
+  next.src = `${picture.path}/${row}.png`;
+};
+
+lookThrough.stop = () => {
+  clearInterval(lookThrough.timer);
+  lookThrough.timer = null;
+};
+
+lookThrough.play = () => {
+  if (lookThrough.timer) return lookThrough.stop();
+  lookThrough.timer = setInterval(() => {
+    if (!document.getElementById("episode-row")) return lookThrough.stop();
+    const next = episode.at + 1;
+    lookThrough.to(next < episode.rows.length ? next : 0, true);
+  }, 80);
+};
