@@ -39,7 +39,13 @@ class Uplink:
         self._back()
 
     def acked(self, next_seq: int, now: float) -> None:
-        """The server has stored the rows before `next_seq`. Raises LinkError if it cannot have."""
+        """The server has stored the rows before `next_seq`. Raises LinkError if it cannot have.
+
+        An answer to an upload from before the last Welcome may come after it, with fewer rows: a
+        Welcome alone says what the server has lost.
+        """
+        if next_seq < self._spool.first_unacked:
+            return
         self._check(next_seq)
         if next_seq == self._spool.first_unacked:
             if self._window:

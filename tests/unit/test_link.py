@@ -130,6 +130,20 @@ def test_a_server_that_comes_back_is_told_what_it_lacks(setup: Setup) -> None:
     assert link.error == ""
 
 
+def test_an_answer_from_before_the_welcome_that_comes_after_it_is_no_loss(setup: Setup) -> None:
+    fill(setup.spool, 0, 3 * 64)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()
+    assert setup.server.want(Upload).first_seq == 0
+    until(lambda: link.welcome is None)  # a server so slow that it seems gone
+    setup.server.welcome(128)
+    until(lambda: link.backlog == 64)
+    setup.server.send(Ack(setup.spool.epoch, 64))
+    setup.server.send(Ack(setup.spool.epoch, 192))
+    until(lambda: link.backlog == 0)
+    assert link.error == ""
+
+
 def test_a_silent_server_is_greeted_again(setup: Setup) -> None:
     link = setup.link(setup.server.bind())
     setup.server.welcome()
