@@ -100,5 +100,5 @@ def _gateway(settings: Settings, directory: Directory) -> Gateway:
         replay_dir=lambda experiment: settings.experiment_dir(experiment) / "replay",
         blob_path=lambda experiment, digest: blob_path(settings.experiment_dir(experiment), digest),
         clock=SystemClock(),
-        curve=curve_of(settings.data),
+        curve=curve_of(settings.data, locked=not settings.gateway_is_loopback),
     )
