@@ -258,6 +258,7 @@ def main() -> None:
     os.nice(10)
     os.environ |= PORTS | {"BASE": BASE}
     folder = given.folder or Path(tempfile.mkdtemp(prefix="dreamfleet-tryout-"))
+    folder.mkdir(parents=True, exist_ok=True)
     steps, fleet = Steps(), Fleet()
     missing = [p for p in ("dockerd", "docker-compose", "debootstrap") if shutil.which(p) is None]
     if missing:

@@ -160,7 +160,17 @@ def _buckets(
         rows = session.execute(chosen.with_only_columns(time, updates, value).order_by(time))
         return [Bucket(t, u, v, v, v, 1) for t, u, v in rows]
     width = (last - first) / max(most - 1, 1) or 1.0  # the last value has a bucket of its own
-    place = cast((time - first) / (width * 1.000001), Integer) if most > 1 else cast(0, Integer)
-    kinds = (func.max(time), func.max(updates), func.avg(value), func.min(value), func.max(value))
-    query = chosen.with_only_columns(*kinds, func.count()).group_by(place).order_by(place)
+    part = (time - first) / (width * 1.000001) if most > 1 else cast(0, Integer)
+    place = _whole(session, part).label("place")
+    values = (time.label("time"), updates.label("updates"), value.label("value"))
+    placed = chosen.with_only_columns(*values, place).subquery().c  # an expression has one name
+    kinds = (func.max(placed.time), func.max(placed.updates), func.avg(placed.value))
+    query = select(*kinds, func.min(placed.value), func.max(placed.value), func.count())
+    query = query.group_by(placed.place).order_by(placed.place)
     return [Bucket(*row) for row in session.execute(query)]
+
+
+def _whole(session: Session, number: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A number from 0 on without its fraction: SQLite's cast cuts it off, PostgreSQL's rounds."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    return cast(number, Integer) if sqlite else func.floor(number)

@@ -6,10 +6,8 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from sqlalchemy.exc import OperationalError
-
 from server.storage.models import Base
-from server.storage.storage import Storage
+from server.storage.storage import AWAY, Storage
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +39,8 @@ class Writer:
     async def flush(self) -> None:
         """Save everything that has been put.
 
-        Raises OperationalError when nothing could be saved: the rows are kept. Any other error is
-        that of a row that was dropped, when the others had been saved.
+        Raises one of `AWAY` when nothing could be saved: the rows are kept. Any other error is that
+        of a row that was dropped, when the others had been saved.
         """
         async with self._saving:
             batch, self._rows = self._rows, {}
@@ -50,7 +48,7 @@ class Writer:
                 return
             try:
                 await asyncio.to_thread(self._save, batch)
-            except (OperationalError, asyncio.CancelledError):
+            except (*AWAY, asyncio.CancelledError):
                 self._rows = batch | self._rows
                 raise
 
@@ -58,7 +56,7 @@ class Writer:
         """Save everything that can be saved; what cannot is logged. For who is about to read."""
         try:
             await self.flush()
-        except OperationalError:
+        except AWAY:
             log.exception("could not save %d rows; will try again", len(self._rows))
         except Exception as error:  # noqa: BLE001 - logged with its row; the others must go on
             log.warning("a row was dropped: %s", type(error).__name__)
@@ -85,7 +83,7 @@ class Writer:
         """In one transaction or, when a row spoils it, each row in one of its own."""
         try:
             self._storage.save(batch)
-        except OperationalError:
+        except AWAY:
             raise
         except Exception:  # noqa: BLE001 - a driver may raise anything; `_save_each` finds the row
             self._save_each(batch)
@@ -95,7 +93,7 @@ class Writer:
         for row in batch:
             try:
                 self._storage.save([row])
-            except OperationalError:
+            except AWAY:
                 raise
             except Exception as error:  # a driver may raise anything
                 log.exception("dropped a row of %s", row.__tablename__)
