@@ -35,6 +35,7 @@ STAND_IN = "python3,python3-pip,python3-venv,python-is-python3,ca-certificates"
 EXTRAS = ".[learner,datasets,postgres,sim]"
 PIP_CONF = "[global]\nno-index = true\nfind-links = /wheels\nbreak-system-packages = true\n"
 ROBOTS = 2
+PATIENCE_S = 900.0  # on a machine with much else to do, the first policy takes minutes
 PORTS = {"DREAMFLEET_PORT": "18000", "DREAMFLEET_GATEWAY_PORT": "15555"}
 TINY = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
 QUICK = {"train_ratio": 4.0, "min_rows": 100, "publish_s": 1.0, "checkpoint_s": 2.0}
@@ -65,7 +66,7 @@ def run(*command: str | Path, **options: Any) -> str:
     return done.stdout
 
 
-def wait_for(what: str, ask: Callable[[], T | None], patience: float = 180.0) -> T:
+def wait_for(what: str, ask: Callable[[], T | None], patience: float = PATIENCE_S) -> T:
     """The first answer that is true."""
     end = CLOCK.monotonic() + patience
     while not (found := ask()):

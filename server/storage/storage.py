@@ -16,6 +16,7 @@ from sqlalchemy import (
     event,
     func,
     make_url,
+    or_,
     select,
     text,
     update,
@@ -274,6 +275,14 @@ class Storage:
         with self._reading() as session:
             found = list(session.scalars(page.offset(offset).limit(limit)))
             return found, session.scalar(count) or 0
+
+    def events_since(self, since: float, experiment: str | None, most: int) -> list[Event]:
+        """The newest events after a time, oldest first; with `experiment`, those of it or none."""
+        query = select(Event).where(Event.time > since).order_by(Event.id.desc()).limit(most)
+        if experiment is not None:
+            query = query.where(or_(Event.experiment == experiment, Event.experiment.is_(None)))
+        with self._reading() as session:
+            return list(session.scalars(query))[::-1]
 
     def audit(self, offset: int = 0, limit: int = 100) -> tuple[list[Audit], int]:
         """A page of what was done, newest first, and how many lines there are."""
