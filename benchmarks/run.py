@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, str] = {
     "ingest": "benchmarks.ingest",
     "spool": "benchmarks.spool",
     "swap": "benchmarks.swap",
+    "service_load": "benchmarks.service_load",
     "client_install": "benchmarks.client_install",
 }
 

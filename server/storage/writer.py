@@ -11,6 +11,8 @@ from server.storage.storage import AWAY, Storage
 
 log = logging.getLogger(__name__)
 
+_MOST_S = 5.0  # between tries while the database is away
+
 
 class Writer:
     """Collects rows on the event loop and saves them together in a thread.
@@ -52,14 +54,20 @@ class Writer:
                 self._rows = batch | self._rows
                 raise
 
-    async def settle(self) -> None:
-        """Save everything that can be saved; what cannot is logged. For who is about to read."""
+    async def settle(self) -> bool:
+        """Save everything that can be saved; what cannot is logged. For who is about to read.
+
+        Returns whether the database answered.
+        """
         try:
             await self.flush()
-        except AWAY:
-            log.exception("could not save %d rows; will try again", len(self._rows))
+        except AWAY as error:
+            why = str(error).partition("\n")[0]
+            log.warning("could not save %d rows; will try again: %s", len(self._rows), why)
+            return False
         except Exception as error:  # noqa: BLE001 - logged with its row; the others must go on
             log.warning("a row was dropped: %s", type(error).__name__)
+        return True
 
     async def start(self) -> None:
         """Begin to save in the background."""
@@ -73,11 +81,13 @@ class Writer:
         await self.flush()
 
     async def _run(self) -> None:
+        delay = self._every_s
         while not self._closing.is_set():
             try:
-                await asyncio.wait_for(self._closing.wait(), self._every_s)
+                await asyncio.wait_for(self._closing.wait(), delay)
             except TimeoutError:
-                await self.settle()
+                answered = await self.settle()
+                delay = self._every_s if answered else min(2 * delay, _MOST_S)
 
     def _save(self, batch: Iterable[Base]) -> None:
         """In one transaction or, when a row spoils it, each row in one of its own."""
