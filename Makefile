@@ -3,7 +3,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench format
+.PHONY: setup demo test check bench format compose-test
 
 setup: $(READY)
 
@@ -29,6 +29,12 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m tests.packaging.size
+	$(VENV)/bin/hadolint docker/*.Dockerfile
+	docker/check.sh
+
+# As root on Debian, with minutes to spare: builds the images and kills their server.
+compose-test: setup
+	$(PY) docker/tryout.py $(ARGS)
 
 format: setup
 	$(VENV)/bin/ruff format .

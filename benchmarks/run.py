@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, str] = {
     "spool": "benchmarks.spool",
     "swap": "benchmarks.swap",
     "dashboard": "benchmarks.dashboard",
+    "service_load": "benchmarks.service_load",
     "client_install": "benchmarks.client_install",
 }
 

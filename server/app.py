@@ -47,7 +47,7 @@ ROUTERS = (
 )
 ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come
 in pages; times are seconds since 1970-01-01 UTC."""
-COMMON = problems(400, 401, 403, 422, 429)
+COMMON = problems(400, 401, 403, 422, 429, 503)
 
 
 def build_app(service: Service) -> FastAPI:

@@ -37,11 +37,12 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """Numbered checkpoints in a directory, the newest `keep` of them.
+    """Numbered checkpoints in a directory, the newest `keep` of each kind.
 
     Args:
         directory: made when it is missing.
-        keep: older ones are deleted after a save.
+        keep: older ones are deleted after a save; likewise those that were set aside, because
+            they are damaged or because a person went back to one before them.
     """
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
@@ -70,6 +71,7 @@ class Checkpoints:
         sync_directory(self._directory)
         for old in self.numbers()[: -self._keep]:
             shutil.rmtree(self._directory / f"{old:012d}")
+        self._prune_aside()
         return final
 
     def numbers(self) -> list[int]:
@@ -111,6 +113,13 @@ class Checkpoints:
         if damaged:
             raise next(iter(damaged.values()))
         return None
+
+    def _prune_aside(self) -> None:
+        """Of those that were damaged, and of those that an older one replaced, keep the newest."""
+        for kind in ("damaged", "aside"):
+            names = sorted(self._directory.glob(f"{kind}-[0-9]*"))
+            for old in names[: -self._keep]:
+                shutil.rmtree(old)
 
     def _set_aside(self, number: int) -> None:
         aside = self._directory / f"damaged-{number:012d}"

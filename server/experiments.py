@@ -32,6 +32,7 @@ from server.feed import Feed
 from server.fleet import Fleet
 from server.journal import Journal
 from server.learner_news import LearnerNews
+from server.lifeline import Absence
 from server.marks import Marks
 from server.new_experiment import ConfigChecker, ExperimentChange, NewExperiment, new_id, new_row
 from server.recovery import rows_in
@@ -116,6 +117,12 @@ class Experiments:
             await self.rollout.open(fleet, experiment.id)
             if experiment.state == "running":
                 await self._launch(experiment)
+
+    def tell_absence(self, away: Absence) -> None:
+        """Note that no server was there: for those whom it concerned, or for all if it was none."""
+        concerned: list[str | None] = [e.id for e in self.all() if e.state in LIVE]
+        for experiment in concerned or [None]:
+            self.journal.note("server_away", str(away), experiment)
 
     async def close(self) -> None:
         """Let every learner checkpoint and end. What was running will go on after a restart."""

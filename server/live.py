@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from robot_client.schema import Json
 from server.feed import Feed, Subscription
@@ -14,7 +14,11 @@ _QUIET_S = 15.0  # without any news, a comment keeps the connection open
 
 
 async def watch(
-    feed: Feed, experiment: str | None, robots: Callable[[], list[Json]]
+    feed: Feed,
+    experiment: str | None,
+    robots: Callable[[], list[Json]],
+    missed: Callable[[], Awaitable[list[Json]]],
+    now: float,
 ) -> AsyncIterator[str]:
     """Server-sent events without end; with `experiment`, those that concern it or nobody.
 
@@ -22,10 +26,15 @@ async def watch(
         feed: where news come from.
         experiment: id, or None for all.
         robots: how the robots are now; told again when it has changed.
+        missed: the operator's events that a reader who comes back has missed, oldest first.
+        now: seconds since 1970, by which a reader says later what it has read until.
     """
     shown: list[Json] | None = None
     quiet = 0.0
     with feed.subscribe() as news:
+        yield f"id: {now}\n\n"
+        for event in await missed():
+            yield _event("event", event)
         while True:
             lines = [line async for line in _news(news, experiment)]
             found = robots()
@@ -52,4 +61,7 @@ async def _news(news: Subscription, experiment: str | None) -> AsyncIterator[str
 
 
 def _event(kind: str, data: Json) -> str:
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+    """What an operator should know has its time as an id: a browser names the last when it comes
+    back."""
+    mark = f"id: {data['time']}\n" if kind == "event" else ""
+    return f"{mark}event: {kind}\ndata: {json.dumps(data)}\n\n"

@@ -17,6 +17,7 @@ from server.errors import SettingsError
 from server.experiments import Experiments
 from server.fleet import Fleet
 from server.gateway import Gateway
+from server.lifeline import absence, alive
 from server.rollout import blob_path
 from server.settings import Settings
 from server.storage import Storage, Writer
@@ -65,12 +66,17 @@ async def _open(settings: Settings) -> AsyncIterator[Service]:
         catalog = AgentCatalog()
         experiments = Experiments(settings, storage, writer, catalog)
         await experiments.load()
+        clock = SystemClock()
+        if away := await asyncio.to_thread(absence, settings.data, clock.wall()):
+            experiments.tell_absence(away)
+            await writer.settle()
         gateway = _gateway(settings, experiments)
         await gateway.start()
         try:
-            await experiments.open(gateway)
-            catalog.preload()
-            yield Service(settings, storage, experiments, catalog, gateway, writer)
+            async with alive(settings.data, clock):
+                await experiments.open(gateway)
+                catalog.preload()
+                yield Service(settings, storage, experiments, catalog, gateway, writer)
         finally:
             await gateway.stop()
             await experiments.close()
@@ -100,5 +106,5 @@ def _gateway(settings: Settings, directory: Directory) -> Gateway:
         replay_dir=lambda experiment: settings.experiment_dir(experiment) / "replay",
         blob_path=lambda experiment, digest: blob_path(settings.experiment_dir(experiment), digest),
         clock=SystemClock(),
-        curve=curve_of(settings.data),
+        curve=curve_of(settings.data, locked=not settings.gateway_is_loopback),
     )

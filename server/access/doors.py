@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from server.access.robot_keys import RobotKeys, server_pair
+from server.access.robot_keys import server_pair
 from server.access.tokens import Tokens
 from server.errors import SettingsError
 from server.settings import Settings
@@ -13,8 +13,8 @@ from server.settings import Settings
 def refuse_open_doors(settings: Settings) -> None:
     """Raise SettingsError when strangers could come in; it says which commands to run first.
 
-    Keys and tokens that have all been revoked since are enough: the doors are locked, and learning
-    must go on after a restart.
+    The server's own key is enough for the gateway, which is then locked: robots are let in while it
+    runs. So are tokens that have all been revoked since: learning must go on after a restart.
 
     Raises AccessError or LinkError when the keys or tokens that are there cannot be read.
     """
@@ -27,14 +27,14 @@ def refuse_open_doors(settings: Settings) -> None:
 
 
 def _missing_keys(settings: Settings) -> list[str]:
+    if server_pair(settings.data) is not None:
+        return []
     data = shlex.quote(str(settings.data))
-    missing = []
-    if server_pair(settings.data) is None:
-        missing.append(f"dreamfleet keys init --data {data}")
-    if not RobotKeys(settings.data).all():
-        missing.append("dreamfleet-robot enrol --name NAME   (on the robot; prints its KEY)")
-        missing.append(f"dreamfleet keys enrol NAME --key='KEY' --data {data}")
-    return missing
+    return [
+        f"dreamfleet keys init --data {data}",
+        "dreamfleet-robot enrol --name NAME   (on the robot; prints its KEY)",
+        f"dreamfleet keys enrol NAME --key='KEY' --data {data}",
+    ]
 
 
 def _missing_tokens(settings: Settings) -> list[str]:

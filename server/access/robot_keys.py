@@ -177,17 +177,21 @@ def make_server_pair(data: Path, replace: bool = False) -> KeyPair:
         return found
 
 
-def curve_of(data: Path) -> Curve | None:
+def curve_of(data: Path, locked: bool = False) -> Curve | None:
     """What locks the gateway; None while no robot has ever been enrolled.
+
+    Args:
+        data: the server's data directory.
+        locked: also when no robot has been: others can reach the gateway.
 
     Raises:
         AccessError: the keys cannot be read, or the server's own is missing.
         LinkError: the server's own is damaged.
     """
     robots = RobotKeys(data)
-    if not robots.all():
+    if not (locked or robots.all()):
         return None
     pair = server_pair(data)
     if pair is None:
-        raise AccessError(f"{data / FOLDER}: robots are enrolled, but the server's key is missing")
+        raise AccessError(f"{data / FOLDER}: keys are needed, but the server's own is missing")
     return Curve(pair.public.encode(), pair.secret.encode(), robots.name_of, robots.note_use)

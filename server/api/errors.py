@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from robot_client.errors import DreamfleetError, FieldError
 from server.api.problems import MEDIA_TYPE, Problem
 from server.errors import Conflict, Forbidden, NotFound, NotReady, TooManyAttempts, Unauthorized
+from server.storage.storage import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(DreamfleetError, _ours)
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(HTTPException, _http)
+    for kind in AWAY:
+        app.add_exception_handler(kind, _no_database)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -73,6 +76,11 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     answer = _problem(error.status_code, str(error.detail).lower(), str(error.detail))
     answer.headers.update(error.headers or {})  # such as Allow
     return answer
+
+
+async def _no_database(request: Request, error: Exception) -> JSONResponse:
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    return problem_of(NotReady(f"the database does not answer: {type(error).__name__}"))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

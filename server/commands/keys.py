@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from server.commands.admit import admit
 from server.commands.complete import robot_names
 from server.commands.local import Data, Database, Local, ServerIfAny, where
 from server.commands.output import Columns, at, print_json, show
@@ -23,6 +24,7 @@ Key = Annotated[str, typer.Option(help="Public key, as dreamfleet-robot enrol pr
 _HOUR = 3600.0
 
 app = typer.Typer(no_args_is_help=True, help="Say which robots may connect, by their public keys.")
+app.command()(admit)
 
 COLUMNS: Columns = {
     "robot": "robot",
@@ -145,7 +147,7 @@ def enrol(
     typer.echo(f"{robot} may connect. Tell it the server's key; on the robot, run:")
     typer.echo(f"  dreamfleet-robot enrol --name {shlex.quote(robot)} {_server_option(found)}")
     if len(found["robots"]) == 1:
-        typer.echo("If the server is running, restart it: from then on it asks for keys.")
+        typer.echo("If the server runs on loopback, restart it: from then on it asks for keys.")
 
 
 @app.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -30,7 +30,7 @@ class Experiment(Base):
     config: Mapped[dict[str, Any]]
     robots: Mapped[list[str]]
     settings: Mapped[dict[str, Any]]
-    rows: Mapped[int]
+    rows: Mapped[int] = mapped_column(BigInteger)  # 32 robots at 20 Hz pass 2**31 in 39 days
     state: Mapped[str]
     reason: Mapped[str]
     observation_space: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -93,7 +93,7 @@ class Metric(Base):
     experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"))
     name: Mapped[str]
     updates: Mapped[int]
-    rows: Mapped[int]
+    rows: Mapped[int] = mapped_column(BigInteger)
     time: Mapped[float]
     value: Mapped[float]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,22 +79,18 @@ _KEPT: ColumnElement[bool] = or_(Mark.discarded.is_(None), Mark.discarded.is_(Fa
 
 
 class _Kind(NamedTuple):
-    """Columns of a series; `rows_of_bucket` is what the rows of a bucket's values come to."""
+    """Columns of a series; `rows_of_bucket` makes one number of the rows of a bucket's values."""
 
     time: InstrumentedAttribute[float]
     rows: ColumnElement[int]
     updates: InstrumentedAttribute[int]
     value: InstrumentedAttribute[float]
-    rows_of_bucket: ColumnElement[int]
+    rows_of_bucket: Callable[[ColumnElement[Any]], ColumnElement[Any]]
 
 
 _STEPS = Episode.steps + 1  # nothing is done after the last row
-_METRIC = _Kind(
-    Metric.time, Metric.rows.expression, Metric.updates, Metric.value, func.max(Metric.rows)
-)
-_EPISODE = _Kind(
-    Episode.ended_at, _STEPS, Episode.policy_last, Episode.total_reward, func.sum(_STEPS)
-)
+_METRIC = _Kind(Metric.time, Metric.rows.expression, Metric.updates, Metric.value, func.max)
+_EPISODE = _Kind(Episode.ended_at, _STEPS, Episode.policy_last, Episode.total_reward, func.sum)
 _MARKED = and_(
     Mark.experiment == Episode.experiment,
     Mark.robot == Episode.robot,
@@ -182,8 +179,22 @@ def _buckets(
         columns = chosen.with_only_columns(time, rows, updates, value).order_by(time)
         return [Bucket(t, r, u, v, v, v, 1) for t, r, u, v in session.execute(columns)]
     width = (last - first) / max(most - 1, 1) or 1.0  # the last value has a bucket of its own
-    place = cast((time - first) / (width * 1.000001), Integer) if most > 1 else cast(0, Integer)
-    last_of = (func.max(time), rows_of_bucket, func.max(updates))
-    values = (func.avg(value), func.min(value), func.max(value), func.count())
-    query = chosen.with_only_columns(*last_of, *values).group_by(place).order_by(place)
+    part = (time - first) / (width * 1.000001) if most > 1 else cast(0, Integer)
+    placed = chosen.with_only_columns(
+        time.label("time"),
+        rows.label("rows"),
+        updates.label("updates"),
+        value.label("value"),
+        _whole(session, part).label("place"),
+    )
+    by = placed.subquery().c  # grouped from outside: there an expression has one name
+    last_of = (func.max(by.time), rows_of_bucket(by.rows), func.max(by.updates))
+    values = (func.avg(by.value), func.min(by.value), func.max(by.value), func.count())
+    query = select(*last_of, *values).group_by(by.place).order_by(by.place)
     return [Bucket(*row) for row in session.execute(query)]
+
+
+def _whole(session: Session, number: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A number from 0 on without its fraction: SQLite's cast cuts it off, PostgreSQL's rounds."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    return cast(number, Integer) if sqlite else func.floor(number)

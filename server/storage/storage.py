@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, delete, event, func, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    func,
+    make_url,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from robot_client.clock import Clock, SystemClock
+from server.errors import SettingsError
 from server.storage import queries
 from server.storage.models import (
     Audit,
@@ -26,24 +49,53 @@ from server.storage.models import (
 )
 from server.storage.queries import Bucket, EpisodeFilter, EpisodeKey, VersionReturns
 
+log = logging.getLogger(__name__)
+
+AWAY = (OperationalError, InterfaceError, PoolTimeout)  # what to try again, with the same rows
+START_S = 60.0  # for a database that is started together with the server
+_CONNECT_S = 5
+_MIGRATING = 0x647265616D  # an advisory lock: two processes may begin at once
 Row = TypeVar("Row", bound=Base)
 
 
 class Storage:
     """The database behind the server. Thread-safe.
 
+    Whatever reads or writes raises one of `AWAY` while the database does not answer, and works
+    again once it does.
+
     Args:
         url: SQLAlchemy URL. SQLite is put into write-ahead mode.
+        clock: to wait for a database that is still starting.
+
+    Raises SettingsError when this is no URL, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _tune_sqlite)
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        self._engine = _engine(url)
+        self._clock = clock or SystemClock()
 
-    def migrate(self) -> None:
-        """Bring the tables to the newest version."""
-        upgrade(self._engine, "head")
+    def migrate(self, patience_s: float = START_S) -> None:
+        """Bring the tables to the newest version.
+
+        Waits for a server of databases that does not answer yet. Raises SettingsError when it
+        does not within `patience_s` seconds, or when this cannot be done.
+        """
+        end = self._clock.monotonic() + patience_s
+        while True:
+            try:
+                upgrade(self._engine, "head")
+                return
+            except SQLAlchemyError as error:
+                now = self._clock.monotonic()
+                if now >= end or not (self._is_remote and isinstance(error, AWAY)):
+                    raise SettingsError(f"database {self._engine.url}: {error}") from error
+                log.warning("waiting for %s: %s", self._engine.url, error.args[0])
+                self._clock.sleep_until(now + 1.0)
+
+    @property
+    def _is_remote(self) -> bool:
+        return self._engine.dialect.name != "sqlite"
 
     def close(self) -> None:
         """Close every connection."""
@@ -197,7 +249,7 @@ class Storage:
             session.execute(delete(Experiment).where(Experiment.id == experiment))
 
     def ping(self) -> None:
-        """Raise OperationalError when the database does not answer."""
+        """Raise one of `AWAY` when the database does not answer."""
         with self._engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
@@ -232,6 +284,14 @@ class Storage:
             found = list(session.scalars(page.offset(offset).limit(limit)))
             return found, session.scalar(count) or 0
 
+    def events_since(self, since: float, experiment: str | None, most: int) -> list[Event]:
+        """The newest events after a time, oldest first; with `experiment`, those of it or none."""
+        query = select(Event).where(Event.time > since).order_by(Event.id.desc()).limit(most)
+        if experiment is not None:
+            query = query.where(or_(Event.experiment == experiment, Event.experiment.is_(None)))
+        with self._reading() as session:
+            return list(session.scalars(query))[::-1]
+
     def audit(self, offset: int = 0, limit: int = 100) -> tuple[list[Audit], int]:
         """A page of what was done, newest first, and how many lines there are."""
         page = select(Audit).order_by(Audit.id.desc()).offset(offset).limit(limit)
@@ -259,8 +319,30 @@ def upgrade(engine: Engine, revision: str) -> None:
     """Run the migrations up to `revision`."""
     config = migrations()
     with engine.begin() as connection:
+        _have_to_oneself(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        remote = make_url(url).get_backend_name() == "postgresql"
+        # Asking first costs a round trip, and finds a connection that died while it was unused.
+        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_S}}
+        engine = create_engine(url, **(options if remote else {}))
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise SettingsError(f"--database: {error}") from error
+    except ModuleNotFoundError as error:
+        known = "; run: pip install 'dreamfleet[postgres]'" if error.name == "psycopg" else ""
+        raise SettingsError(f"--database: no module {error.name}{known}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _tune_sqlite)
+    return engine
+
+
+def _have_to_oneself(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:

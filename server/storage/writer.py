@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from sqlalchemy.exc import OperationalError
-
 from server.storage.models import Base
-from server.storage.storage import Storage
+from server.storage.storage import AWAY, Storage
 
 log = logging.getLogger(__name__)
+
+_MOST_S = 5.0  # between tries while the database is away
 
 
 class Writer:
@@ -41,8 +41,8 @@ class Writer:
     async def flush(self) -> None:
         """Save everything that has been put.
 
-        Raises OperationalError when nothing could be saved: the rows are kept. Any other error is
-        that of a row that was dropped, when the others had been saved.
+        Raises one of `AWAY` when nothing could be saved: the rows are kept. Any other error is that
+        of a row that was dropped, when the others had been saved.
         """
         async with self._saving:
             batch, self._rows = self._rows, {}
@@ -50,18 +50,24 @@ class Writer:
                 return
             try:
                 await asyncio.to_thread(self._save, batch)
-            except (OperationalError, asyncio.CancelledError):
+            except (*AWAY, asyncio.CancelledError):
                 self._rows = batch | self._rows
                 raise
 
-    async def settle(self) -> None:
-        """Save everything that can be saved; what cannot is logged. For who is about to read."""
+    async def settle(self) -> bool:
+        """Save everything that can be saved; what cannot is logged. For who is about to read.
+
+        Returns whether the database answered.
+        """
         try:
             await self.flush()
-        except OperationalError:
-            log.exception("could not save %d rows; will try again", len(self._rows))
+        except AWAY as error:
+            why = str(error).partition("\n")[0]
+            log.warning("could not save %d rows; will try again: %s", len(self._rows), why)
+            return False
         except Exception as error:  # noqa: BLE001 - logged with its row; the others must go on
             log.warning("a row was dropped: %s", type(error).__name__)
+        return True
 
     async def start(self) -> None:
         """Begin to save in the background."""
@@ -75,17 +81,19 @@ class Writer:
         await self.flush()
 
     async def _run(self) -> None:
+        delay = self._every_s
         while not self._closing.is_set():
             try:
-                await asyncio.wait_for(self._closing.wait(), self._every_s)
+                await asyncio.wait_for(self._closing.wait(), delay)
             except TimeoutError:
-                await self.settle()
+                answered = await self.settle()
+                delay = self._every_s if answered else min(2 * delay, _MOST_S)
 
     def _save(self, batch: Iterable[Base]) -> None:
         """In one transaction or, when a row spoils it, each row in one of its own."""
         try:
             self._storage.save(batch)
-        except OperationalError:
+        except AWAY:
             raise
         except Exception:  # noqa: BLE001 - a driver may raise anything; `_save_each` finds the row
             self._save_each(batch)
@@ -95,7 +103,7 @@ class Writer:
         for row in batch:
             try:
                 self._storage.save([row])
-            except OperationalError:
+            except AWAY:
                 raise
             except Exception as error:  # a driver may raise anything
                 log.exception("dropped a row of %s", row.__tablename__)

@@ -175,9 +175,9 @@ class Server:
         """SIGKILL; its learner notices, checkpoints and ends."""
         self.child.kill()
 
-    def stop(self):
+    def stop(self, how=signal.SIGINT):
         """Ask it to end, as Ctrl-C does; its exit code."""
-        return self.child.end(signal.SIGINT)
+        return self.child.end(how)
 
     def answer(self, method, path, body=None):
         """What the API answers; None while the server is away."""
@@ -222,6 +222,11 @@ class Server:
             return shown["now"] if shown["now"] and condition(shown["now"]) else None
 
         return wait_until(holds, lambda: f"{shown['now']} {self.child.tail()}", patience)
+
+    def absences(self, name):
+        """What the experiment's events say of times without a server, newest first."""
+        found = self.get(f"/events?experiment={name}&kind=server_away&limit=1000")["items"]
+        return [event["text"] for event in found]
 
     def robot(self, name):
         """The robot as the API shows it; None when it is unknown."""

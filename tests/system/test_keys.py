@@ -64,6 +64,7 @@ def test_from_nothing_to_a_revoked_robot(tmp_path, monkeypatch):
         server.kill()
         server.start()
         assert stored() == rows
+        assert "was killed" in server.absences(made)[0]
         assert server.get("/keys")["robots"][0]["revoked_by"].startswith("shell:")
         done = [(x["who"].partition(":")[0], x["operation"]) for x in server.get("/audit")["items"]]
         assert ("shell", "revoke_key") in done

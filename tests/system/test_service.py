@@ -1,5 +1,7 @@
 """Every registered agent goes through the whole life of an experiment."""
 
+import signal
+
 import pytest
 
 from tests.system.harness import TINY, Counter, Server, wait_until
@@ -21,8 +23,10 @@ def test_an_experiment_starts_learns_pauses_resumes_and_outlives_its_server(tmp_
             reaches_the_robot(server, counter, newest)
             pauses_and_resumes(server, experiment, counter)
             before = server.experiment(experiment)
-            assert server.stop() == 0
+            assert server.stop(signal.SIGTERM) == 0
             server.start()
+            (absence,) = server.absences(experiment)
+            assert absence.endswith("was stopped")
             after = server.wait_for(experiment, lambda e: e["learner"]["state"] == "running")
             assert after["state"] == "running"
             assert after["rows"] >= before["rows"]

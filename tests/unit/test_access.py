@@ -178,7 +178,11 @@ def test_without_its_own_key_the_server_does_not_fall_back_to_open(tmp_path: Pat
     assert curve_of(tmp_path) is None
     make_server_pair(tmp_path)
     assert curve_of(tmp_path) is None
+    first = curve_of(tmp_path, locked=True)
+    assert first is not None
+    assert first.robot_of(OLD) is None
     RobotKeys(tmp_path).enrol("arm", OLD, "ann")
+    assert first.robot_of(OLD) == "arm"
     curve = curve_of(tmp_path)
     assert curve is not None
     assert curve.secret.decode() not in repr(curve)
@@ -284,14 +288,12 @@ def test_the_doors_say_which_commands_are_missing(tmp_path: Path) -> None:
 
     assert f"dreamfleet keys init --data '{data}'" in refused()
     assert not data.exists()
+    assert "dreamfleet keys enrol NAME" in advice[-1]
     make_server_pair(data)
     assert "keys init" not in refused()
-    assert "dreamfleet keys enrol NAME" in advice[-1]
-    RobotKeys(data).enrol("arm", OLD, "ann")
     assert f"dreamfleet tokens create NAME --role operator --data '{data}'" in refused()
     Tokens(data).create("ann", "operator", "ann")
     refuse_open_doors(settings)
-    RobotKeys(data).revoke("arm", "ann")
     Tokens(data).revoke("ann", "ann")
     refuse_open_doors(settings)  # nobody comes in, which is safe, and a restart goes on learning
 

@@ -1,5 +1,7 @@
 """Checkpoints that were damaged after they were written."""
 
+import os
+
 import pytest
 import torch
 
@@ -62,3 +64,19 @@ def test_when_all_are_damaged_nothing_is_forgotten(saved, tmp_path, damage):
     with pytest.raises(CheckpointError, match=f"{20:012d}"):
         saved.load_newest()
     assert saved.numbers() == [10, 20]
+
+
+def test_what_was_set_aside_is_pruned_like_the_others(saved, tmp_path):
+    for number in (30, 40, 50, 60):
+        saved.save(number, {"w": torch.zeros(3)}, {"updates": number})
+        lose_tensors(tmp_path / f"{number:012d}")
+        assert saved.load_newest().number == 20
+    for number in (70, 80, 90):
+        saved.save(number, {"w": torch.zeros(3)}, {"updates": number})
+        os.rename(tmp_path / f"{number:012d}", tmp_path / f"aside-{number:012d}")
+    saved.save(100, {"w": torch.zeros(3)}, {"updates": 100})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(f"{number:012d}" for number in (20, 100)),
+        *(f"aside-{number:012d}" for number in (80, 90)),
+        *(f"damaged-{number:012d}" for number in (50, 60)),
+    ]

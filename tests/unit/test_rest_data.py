@@ -17,6 +17,7 @@ from server.app import serve_web
 from server.feed import Feed
 from server.live import watch
 from server.settings import Settings
+from server.storage import Event as EventRow
 from tests.unit.house import in_house
 from tests.unit.replay_rows import Recorder
 
@@ -138,14 +139,45 @@ def test_who_reads_too_slowly_is_told_how_much_was_lost():
     assert oldest.data == {"n": 5}
 
 
+async def no_events():
+    return []
+
+
+def test_a_reader_who_comes_back_is_told_what_it_has_missed(tmp_path):
+    async def act(house):
+        made, other = await house.create(), await house.create()
+        for time, about in ((10.0, made), (20.0, made), (30.0, None), (40.0, other)):
+            row = EventRow(experiment=about, robot=None, kind="x", text="", time=time)
+            house.service.writer.put(row)
+        service = replace(house.service, settings=Settings(tmp_path, port=0))
+
+        async def ids(client, path, last):
+            headers = {"Last-Event-ID": last} if last else {}
+            async with client.stream("GET", path, headers=headers) as answer:
+                found, lines = [], answer.aiter_lines()
+                while (line := await anext(lines)) != "event: robots":
+                    found += [float(line[4:])] if line.startswith("id: ") else []
+                return found
+
+        async with serve_web(service) as address, httpx.AsyncClient(timeout=20) as client:
+            live = f"{address}/api/v1/live"
+            told = [await ids(client, live, last) for last in (None, "rubbish", "10.0")]
+            return *told, await ids(client, f"{live}?experiment={made}", "10.0")
+
+    new, odd, back, of_one = in_house(tmp_path, act)
+    assert len(new) == len(odd) == 1
+    assert new[0] > 1e9  # now
+    assert (back[1:], of_one[1:]) == ([20.0, 30.0, 40.0], [20.0, 30.0])
+
+
 def test_robots_are_told_again_only_when_they_have_changed(monkeypatch):
     monkeypatch.setattr("server.live._LOOK_S", 0.01)
     monkeypatch.setattr("server.live._QUIET_S", 0.05)
     looks = iter([[{"name": "a"}]] * 4 + [[{"name": "b"}]] * 1000)
 
     async def act():
-        stream = watch(Feed(), None, lambda: next(looks))
-        found = [await anext(stream) for _ in range(3)]
+        stream = watch(Feed(), None, lambda: next(looks), no_events, 0.0)
+        found = [await anext(stream) for _ in range(4)][1:]
         with suppress(StopAsyncIteration):
             await stream.aclose()
         return found

@@ -49,15 +49,15 @@ def episode(number, ended_at):
 
 
 @pytest.fixture
-def storage(tmp_path):
-    storage = Storage(f"sqlite:///{tmp_path / 'test.sqlite'}")
+def storage(database_url):
+    storage = Storage(database_url)
     storage.migrate()
     yield storage
     storage.close()
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_models(tmp_path):
-    engine = create_engine(f"sqlite:///{tmp_path / 'test.sqlite'}")
+def test_the_migrations_make_exactly_the_tables_of_the_models(database_url):
+    engine = create_engine(database_url)
     upgrade(engine, "head")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
@@ -71,18 +71,23 @@ def test_migrating_twice_changes_nothing(storage):
     assert [e.id for e in storage.experiments()] == ["e1"]
 
 
-def test_sqlite_writes_ahead_and_checks_references(tmp_path, storage):
-    with storage._engine.connect() as connection:
-        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+def test_references_are_checked(storage):
     with pytest.raises(IntegrityError):
         storage.save([Policy(experiment="?", version=0, updates=0, manifest={}, created_at=0.0)])
 
 
-def test_what_was_saved_is_found_after_reopening(tmp_path, storage):
+def test_sqlite_writes_ahead(tmp_path):
+    storage = Storage(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    with storage._engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+    storage.close()
+
+
+def test_what_was_saved_is_found_after_reopening(database_url, storage):
     spaces = {"type": "discrete", "n": 3}
     storage.save([experiment(action_space=spaces, config={"a": [1, 2.5, None]})])
     storage.close()
-    again = Storage(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    again = Storage(database_url)
     again.migrate()
     (found,) = again.experiments()
     again.close()

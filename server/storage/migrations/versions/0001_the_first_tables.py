@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column("config", sa.JSON(), nullable=False),
         sa.Column("robots", sa.JSON(), nullable=False),
         sa.Column("settings", sa.JSON(), nullable=False),
-        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("observation_space", sa.JSON(none_as_null=True), nullable=True),
@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.Column("experiment", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("updates", sa.Integer(), nullable=False),
-        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("time", sa.Double(), nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
