@@ -10,6 +10,7 @@ from robot_client.safety import EmergencyStop
 
 _TERMINAL = ("success", "failure")
 _CUT = ("pause", "reset", "end_episode")
+PAUSED = "paused by an operator"
 
 
 class Operator:
@@ -32,6 +33,7 @@ class Operator:
         send: Callable[[CommandDone], None],
     ) -> None:
         self.paused = False
+        self.reason = PAUSED  # why it is paused
         self.ending = ""  # why the running episode is to end, if it is
         self.terminal = False  # whether it ends as one whose task is over
         self._episode: int | None = None  # number of the one that is running
@@ -45,6 +47,11 @@ class Operator:
         self._commands.put(command)
         if command.verb == "stop":
             self._pull()
+
+    def pause(self, why: str) -> None:
+        """End the episode and stand still until somebody resumes, as nobody has asked for."""
+        self.paused, self.reason = True, why
+        self.ending = self.ending or why
 
     def attend(self) -> None:
         """Obey what has arrived. Never waits."""
@@ -73,7 +80,8 @@ class Operator:
             self._send(CommandDone(command.id, "no episode is running"))
             return
         if command.verb in _TERMINAL or command.verb in _CUT:
-            self.paused = self.paused or command.verb == "pause"
+            if command.verb == "pause":
+                self.paused, self.reason = True, PAUSED
             self.terminal = self.terminal or command.verb in _TERMINAL
             self.ending = f"{command.verb} by an operator"
             (self._resets if command.verb == "reset" else self._pending).append(command.id)

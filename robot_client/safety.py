@@ -98,6 +98,16 @@ class SafetyFilter:
         """Something new is about to choose the actions: begin from the last executed one."""
         self._blending = self._blend_steps
 
+    @property
+    def rest(self) -> Action:
+        """The action of the robot at rest."""
+        return as_action(self._space, self._rest)
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps that the way to rest takes; 0 where nothing is blended."""
+        return 0 if isinstance(self._space, spaces.Discrete) else self._blend_steps
+
     def executed(self, action: Action) -> None:
         """What the robot really did, from which the next step is limited."""
         self._last = np.asarray(action, np.float64)

@@ -124,7 +124,7 @@ class House:
     def join(self, robot="ball-1", observation=OBSERVATION, **changes):
         hello = hello_of(robot, observation, **changes)
         experiment = self.experiments.admit(robot, hello)
-        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004)
+        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004, "")
         self.fleet.connected[robot] = SessionInfo(robot, experiment, "a", beat, True, 0.1, 0, {})
         return experiment
 
