@@ -72,6 +72,7 @@ class Pilot:
         self.refusals = 0  # consecutive
         self.wish = NOBODY  # of the person who drives at this step
         self._turn: tuple[str, int] | None = None  # of the person who acted last
+        self._pulls = 0  # of the emergency stop, that have been heeded
         self._settling: int | None = None  # steps left to rest; None: the person does not hold
         self._blank: Action = as_action(space, np.zeros(space.shape or ()))
         self._blank_extras: Mapping[str, NDArray[Any]] = {}
@@ -94,8 +95,9 @@ class Pilot:
 
     def attend(self, obs: Arrays | None) -> None:
         """At a step boundary: who drives, and is there a newer policy? `obs` as in `Takeover`."""
-        if self._estop.pulled:
+        if self._estop.pulled or self._estop.pulls != self._pulls:
             self._takeover.drop("emergency stop")
+        self._pulls = self._estop.pulls
         self.wish = NOBODY if self._estop.pulled else self._takeover.look(obs)
         for event in self._takeover.events():
             self._link.send(event)

@@ -240,6 +240,7 @@ class EmergencyStop:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self.pulls = 0  # so far: one may be over before the loop looks
         self.reason = ""
         if path is not None and path.exists():  # empty if the disk was full
             self.reason = path.read_text(errors="replace") or "emergency stop before a restart"
@@ -253,6 +254,7 @@ class EmergencyStop:
         """Hold the robot until `release`."""
         assert reason
         self.reason = reason
+        self.pulls += 1
         if self._path is not None:
             with suppress(OSError):  # a full disk must not stand between the operator and the stop
                 self._path.write_text(reason)

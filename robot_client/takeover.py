@@ -230,7 +230,7 @@ class Remote:
         way = now - message.sent  # but for a constant
         if message.lease != self._lease:
             self._lease, self._sent, self._quickest = message.lease, -np.inf, way
-        if message.sent <= self._sent:
+        if message.sent < self._sent:
             return False
         drift = _DRIFT * (now - self._at)
         self._quickest = min(way, self._quickest + drift)
