@@ -11,6 +11,7 @@ from robot_client.safety import EmergencyStop
 _TERMINAL = ("success", "failure")
 _CUT = ("pause", "reset", "end_episode")
 PAUSED = "paused by an operator"
+PULLED = "emergency stop by an operator"
 
 
 class Operator:
@@ -88,6 +89,7 @@ class Operator:
             return
         if command.verb == "stop":
             self._pull()
+            self.ending = self.ending or PULLED  # even if it has been released by now
         elif command.verb == "release":
             self._estop.release()
         else:
@@ -95,5 +97,5 @@ class Operator:
         self._send(CommandDone(command.id, ""))
 
     def _pull(self) -> None:
-        self._estop.pull("emergency stop by an operator")
+        self._estop.pull(PULLED)
         self._stop()

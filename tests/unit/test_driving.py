@@ -239,9 +239,12 @@ def test_a_stop_that_is_released_at_once_takes_a_new_engagement_too() -> None:
         return action
 
     arm.hooks["apply"] = apply
-    runtime, recorder, _ = drive(arm, Chooser(steady), Person(*[(0.25, 0.25)] * 5), commands=inbox)
+    runtime, recorder, _ = drive(
+        arm, Chooser(steady), Person(*[(0.25, 0.25)] * 8), commands=inbox, max_episodes=2
+    )
     runtime.run()
-    assert recorder.column("source")[:5] == [3, 3, 0, 0, 0]
+    assert recorder.column("is_last")[:3] == [False, False, True]
+    assert recorder.column("source") == [3, 3, 0, *[0] * 6]
 
 
 def test_discrete_actions_change_hands_between_two_steps() -> None:
