@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Float, Integer, Select, and_, case, cast, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from server.storage.models import Episode, Mark, Metric
@@ -146,12 +146,26 @@ def return_buckets(
     )
 
 
+def human_buckets(
+    session: Session, experiment: str, share: bool, since: float, until: float, most: int
+) -> list[Bucket]:
+    """Of each episode, the share of the steps that a person chose, or how often one took over;
+    `updates` is the version with which it ended."""
+    value: ColumnElement[Any] = cast(Episode.interventions, Float)
+    if share:
+        value = cast(Episode.human_steps, Float) / case((Episode.steps > 0, Episode.steps), else_=1)
+    chosen = select().where(
+        Episode.experiment == experiment, Episode.ended_at > since, Episode.ended_at <= until
+    )
+    return _buckets(session, chosen, Episode.ended_at, Episode.policy_last, value, most)
+
+
 def _buckets(
     session: Session,
     chosen: Select[Any],
     time: InstrumentedAttribute[float],
     updates: InstrumentedAttribute[int],
-    value: InstrumentedAttribute[float],
+    value: ColumnElement[Any] | InstrumentedAttribute[float],
     most: int,
 ) -> list[Bucket]:
     ends = chosen.with_only_columns(func.count(), func.min(time), func.max(time))
