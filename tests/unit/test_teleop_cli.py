@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from robot_client.clock import ManualClock
 from server.app import serve_web
 from server.cli import app
-from server.commands.teleop import Driver
-from server.errors import ServerError
+from server.commands.driving import Driver
+from server.errors import NotFound
 from server.settings import Settings
 from tests.unit.house import open_house
 from tests.unit.test_teleop_server import begin
@@ -59,7 +59,7 @@ class Terminal:
 
 
 def test_a_terminal_drives_through_a_server(tmp_path, monkeypatch):
-    monkeypatch.setattr("server.commands.teleop.Terminal", Terminal)
+    monkeypatch.setattr("robot_client.teleops.keyboard.Terminal", Terminal)
 
     async def scenario():
         async with open_house(tmp_path) as house:
@@ -72,8 +72,8 @@ def test_a_terminal_drives_through_a_server(tmp_path, monkeypatch):
 
                 driven = await asyncio.to_thread(run, "drive", "ball-1", "--speed", "1")
                 assert driven.exit_code == 0, driven.output
-                state = await asyncio.to_thread(run, "state", "ball-1", "--json")
-                table = await asyncio.to_thread(run, "state", "ball-1")
+                state = await asyncio.to_thread(run, "get", "ball-1", "--json")
+                table = await asyncio.to_thread(run, "get", "ball-1")
                 nobody = await asyncio.to_thread(run, "drive", "nobody")
         return house.fleet, json.loads(state.output), table.output, nobody.exception
 
@@ -84,4 +84,4 @@ def test_a_terminal_drives_through_a_server(tmp_path, monkeypatch):
     assert ("ball-1", "stop") in fleet.commands
     assert (state["holder"], state["robot"]) == (None, "ball-1")
     assert "+ action 0" in table
-    assert isinstance(nobody, ServerError)
+    assert isinstance(nobody, NotFound)

@@ -198,6 +198,8 @@ def test_a_robot_that_goes_away_closes_the_socket(tmp_path):
         await house.ask("PUT", "/robots/nobody/teleop", status=404)
         await house.ask("GET", "/robots/nobody/teleop", status=404)
         await house.ask("DELETE", f"{PATH}?secret=x", status=409)
+        assert (await house.ask("DELETE", PATH))["holder"] is None  # from another window
+        await house.ask("DELETE", f"{PATH}?secret=x")  # nobody has it
 
     in_house(tmp_path, act)
 
