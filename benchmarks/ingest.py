@@ -227,7 +227,7 @@ def robots(address: str, folder: str, names: list[str], seconds: float, results:
 
 
 def _link(address: str, name: str, spool: Spool) -> Link:
-    beat = Heartbeat(0, -1, "fresh", "", 0, CONTROL_HZ, 0, 0, -1.0, 0.0)
+    beat = Heartbeat(0, -1, "fresh", "", 0, CONTROL_HZ, 0, 0, -1.0, 0.0, "")
     return Link(address, hello(name), spool, NoInbox(), lambda: beat, print, SystemClock())
 
 

@@ -21,6 +21,8 @@ from robot_client.errors import DreamfleetError, SpoolError
 from robot_client.robot import Robot
 from robot_client.robots import HARDWARE, ROBOTS, fit, make_robot
 from robot_client.schema import NO_POLICY, space_to_json
+from robot_client.teleop import DeadMan
+from robot_client.teleops import make_teleop
 
 if TYPE_CHECKING:
     from robot_client.link import CurveKeys
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from robot_client.spool import Spool
 
 _HOME = Path("~/.dreamfleet")
+_HOLD_AFTER = "hold after so long without a word of who drives (%(default)s)"
+_YIELD_AFTER = "and after so long go on with the policy, or stop until resumed (%(default)s)"
 _PR_SET_PDEATHSIG = 1
 _SIMULATED_SILENCE_S = 60.0  # a busy machine may slow a simulation down, which endangers nobody
 
@@ -93,6 +97,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--act", choices=["actor", "planner"], help="by policy or by planning; as it is learned")
     add("--plan", type=_options, default={}, metavar="JSON", help="plan settings to replace")
     add("--eval", action="store_true", help="act without exploring")
+    add("--teleop", metavar="NAME", help="let a person drive: gamepad, keyboard, script {...}")
+    add("--hold-after", type=float, default=DeadMan.hold_s, metavar="S", help=_HOLD_AFTER)
+    add("--yield-after", type=float, default=DeadMan.yield_s, metavar="S", help=_YIELD_AFTER)
+    add("--then", choices=["policy", "stop"], default=DeadMan.then, help="... (%(default)s)")
     add("--json", action="store_true", help="print an object per episode, and one at the end")
     add("--with-parent", action="store_true", help="stop when the starting process dies (Linux)")
     parser.set_defaults(command=_run)
@@ -166,8 +174,11 @@ def _run(args: argparse.Namespace) -> None:
     from robot_client.runtime import Runtime
     from robot_client.safety import EmergencyStop, Limits
     from robot_client.spool import Spool
+    from robot_client.takeover import Takeover
 
     robot = _robot(args)
+    dead_man = DeadMan(args.hold_after, args.yield_after, args.then)
+    teleop = make_teleop(args.teleop) if args.teleop else None
     cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
     spool_folder = (args.spool or _HOME / args.name / "spool").expanduser()
     spool = Spool(spool_folder, task=robot.task.name)
@@ -183,6 +194,7 @@ def _run(args: argparse.Namespace) -> None:
         on_command=lambda command: runtime.command(command),
         clock=SystemClock(),
         keys=_keys(args),
+        on_drive=lambda message: runtime.drive(message),
     )
     real_time = args.speed == 1
     runtime = Runtime(
@@ -191,6 +203,7 @@ def _run(args: argparse.Namespace) -> None:
         cache,
         clock,
         link=link,
+        takeover=Takeover(robot.action_space, dead_man, teleop),
         explore=not args.eval,
         seed=args.seed,
         limits=None if real_time else Limits(observation_s=float("inf")),
@@ -203,6 +216,9 @@ def _run(args: argparse.Namespace) -> None:
     )
     with contextlib.ExitStack() as stack:
         stack.callback(spool.close)
+        if teleop is not None:
+            stack.callback(teleop.close)
+            teleop.connect(robot.action_space)
         for part in (cache, link):
             part.start()
             stack.callback(part.close)

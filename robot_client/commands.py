@@ -10,6 +10,8 @@ from robot_client.safety import EmergencyStop
 
 _TERMINAL = ("success", "failure")
 _CUT = ("pause", "reset", "end_episode")
+PAUSED = "paused by an operator"
+PULLED = "emergency stop by an operator"
 
 
 class Operator:
@@ -32,6 +34,7 @@ class Operator:
         send: Callable[[CommandDone], None],
     ) -> None:
         self.paused = False
+        self.reason = PAUSED  # why it is paused
         self.ending = ""  # why the running episode is to end, if it is
         self.terminal = False  # whether it ends as one whose task is over
         self._episode: int | None = None  # number of the one that is running
@@ -45,6 +48,11 @@ class Operator:
         self._commands.put(command)
         if command.verb == "stop":
             self._pull()
+
+    def pause(self, why: str) -> None:
+        """End the episode and stand still until somebody resumes, as nobody has asked for."""
+        self.paused, self.reason = True, why
+        self.ending = self.ending or why
 
     def attend(self) -> None:
         """Obey what has arrived. Never waits."""
@@ -73,13 +81,15 @@ class Operator:
             self._send(CommandDone(command.id, "no episode is running"))
             return
         if command.verb in _TERMINAL or command.verb in _CUT:
-            self.paused = self.paused or command.verb == "pause"
+            if command.verb == "pause":
+                self.paused, self.reason = True, PAUSED
             self.terminal = self.terminal or command.verb in _TERMINAL
             self.ending = f"{command.verb} by an operator"
             (self._resets if command.verb == "reset" else self._pending).append(command.id)
             return
         if command.verb == "stop":
             self._pull()
+            self.ending = self.ending or PULLED  # even if it has been released by now
         elif command.verb == "release":
             self._estop.release()
         else:
@@ -87,5 +97,5 @@ class Operator:
         self._send(CommandDone(command.id, ""))
 
     def _pull(self) -> None:
-        self._estop.pull("emergency stop by an operator")
+        self._estop.pull(PULLED)
         self._stop()

@@ -45,6 +45,11 @@ class GuardedRobot:
             "apply", lambda: _finite("apply", as_action(space, self._robot.apply(action)))
         )
 
+    @property
+    def can_hold(self) -> bool:
+        """Whether the robot has a way of its own to hold."""
+        return hasattr(self._robot, "hold")
+
     def hold(self) -> Action | None:
         """The robot's own `hold()`, which returns the action it amounts to; None without one."""
         hold = getattr(self._robot, "hold", None)

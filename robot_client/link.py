@@ -31,6 +31,7 @@ from robot_client.messages import (
     BlobPart,
     Command,
     CommandDone,
+    Drive,
     Event,
     Heartbeat,
     Hello,
@@ -85,6 +86,7 @@ class Link:
         on_command: takes what an operator wants; called in the link's thread, must not block.
         clock: real time, never faster.
         keys: CURVE keys; only a server on this machine can do without.
+        on_drive: takes what a person wants who drives; as `on_command`.
 
     Raises:
         LinkError: another machine is to be reached without keys, or the address is none.
@@ -102,12 +104,14 @@ class Link:
         on_command: Callable[[Command], None],
         clock: Clock,
         keys: CurveKeys | None = None,
+        on_drive: Callable[[Drive], None] = lambda message: None,
     ) -> None:
         check_address(address, keys)
         self._address, self._keys = address, keys
         self._server_keys = cycle((keys.server, *keys.former) if keys else ())
         self._hello, self._spool = hello, spool
         self._heartbeat, self._on_command, self._clock = heartbeat, on_command, clock
+        self._on_drive = on_drive
         self._uplink, self._fetch = Uplink(spool), Fetch(inbox)
         self._outbox: deque[Message] = deque(maxlen=_OUTBOX)
         self._stopping = threading.Event()
@@ -268,6 +272,8 @@ class Link:
                 self._policy(message)
             case Command():
                 self._on_command(message)
+            case Drive():
+                self._on_drive(message)
             case _:
                 _log.warning("unexpected from a server: %s", type(message).__name__)
 

@@ -5,7 +5,7 @@ A message is a msgpack header frame and one raw frame per array. The header is
 Nothing is ever unpickled. `decode` accepts what the dataclasses below declare and nothing else.
 
 Robot to server: Hello, Upload, Heartbeat, BlobRequest, PolicyReport, Event, CommandDone.
-Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command.
+Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command, Drive.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from robot_client import wire
 from robot_client.schema import Columns, Json
 from robot_client.wire import Frame, Limits
 
-PROTOCOL = 3
+PROTOCOL = 4
 Verb = Literal["pause", "resume", "stop", "release", "reset", "end_episode", "success", "failure"]
+Wish = Literal["act", "hold", "end"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Heartbeat:
     `safety` is the rung of the ladder: fresh, cached, hold, stop or estop. `surprise` is how far
     the last observation was from what the policy's model expected, in nats; UNKNOWN where no
     policy says. `latency` is the seconds that the slowest of the last hundred or so choices of an
-    action took, 0 before the first.
+    action took, 0 before the first. `driver` is the person who drives, empty when none does.
     """
 
     tick: int
@@ -79,6 +80,7 @@ class Heartbeat:
     episode: int
     surprise: float
     latency: float
+    driver: str
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,24 @@ class Command:
     episode: int
 
 
+@dataclass(frozen=True)
+class Drive:
+    """What a person who drives the robot from afar wants now, or does not: then it is to `end`.
+
+    Sent many times per second and never repeated: only the newest counts. `turn` numbers the
+    take-overs of a `lease`, each of which begins with an engagement of the person's. `sent` is in
+    seconds of any one clock of the lease, whose differences show which messages are late. The
+    array `action` comes with the wish to `act`.
+    """
+
+    lease: str
+    turn: int
+    driver: str
+    wish: Wish
+    sent: float
+    columns: Columns = field(default_factory=dict)
+
+
 Message = (
     Hello
     | Upload
@@ -204,6 +224,7 @@ Message = (
     | PolicyOffer
     | BlobPart
     | Command
+    | Drive
 )
 
 KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

@@ -1,11 +1,14 @@
-"""Who chooses the robot's actions: the policy, its swaps, its memory, and what is done without one.
+"""Who chooses the robot's actions: the policy or a person, and what is done without either.
 
 Every action goes through the safety filter; a policy that gives none that may be taken is dropped.
+While a person drives, the policy is shown every observation and the action really taken, so that
+control comes back to one that knows where the robot is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,12 @@ from robot_client.errors import BundleError, SafetyStop
 from robot_client.guard import GuardedRobot
 from robot_client.messages import UNKNOWN, PolicyReport
 from robot_client.pacing import Latencies
-from robot_client.ports import Carry, Choice, Policy, PolicySource, ServerLink, surprise
+from robot_client.ports import Arrays, Carry, Choice, Policy, PolicySource, ServerLink, surprise
 from robot_client.robot import Action, Reading, as_action
 from robot_client.safety import EmergencyStop, Rung, SafetyFilter
-from robot_client.schema import NO_POLICY, ActionSpace, Source
+from robot_client.schema import NO_POLICY, PROPOSAL, ActionSpace, Source
 from robot_client.standing import Standing
+from robot_client.takeover import NOBODY, Takeover
 
 MAX_REFUSALS = 10  # consecutive steps without a usable action, after which the policy is dropped
 
@@ -33,6 +37,7 @@ class Pilot:
         space: of the actions.
         safety: every action goes through it.
         policies: asked for a newer policy at every step boundary.
+        takeover: asked who drives, likewise.
         standing: where the robot stands; told of bad actions.
         estop: while it is pulled nothing is applied.
         clock: of the swaps.
@@ -47,6 +52,7 @@ class Pilot:
         space: ActionSpace,
         safety: SafetyFilter,
         policies: PolicySource,
+        takeover: Takeover,
         standing: Standing,
         estop: EmergencyStop,
         clock: Clock,
@@ -56,7 +62,7 @@ class Pilot:
         rng: np.random.Generator,
     ) -> None:
         self._robot, self._space, self._filter, self._policies = robot, space, safety, policies
-        self._standing, self._estop, self._link = standing, estop, link
+        self._takeover, self._standing, self._estop, self._link = takeover, standing, estop, link
         self._clock, self._real = clock, SystemClock()
         self._explore, self._rng = explore, rng
         self.latencies = Latencies()
@@ -64,6 +70,10 @@ class Pilot:
         self.next_policy: Policy | None = None  # of another experiment: for the next episode
         self.swapped_at, self.swaps, self.surprise = 0.0, 0, UNKNOWN
         self.refusals = 0  # consecutive
+        self.wish = NOBODY  # of the person who drives at this step
+        self._turn: tuple[str, int] | None = None  # of the person who acted last
+        self._pulls = 0  # of the emergency stop, that have been heeded
+        self._settling: int | None = None  # steps left to rest; None: the person does not hold
         self._blank: Action = as_action(space, np.zeros(space.shape or ()))
         self._blank_extras: Mapping[str, NDArray[Any]] = {}
         self._carry: Carry | None = None  # None: the policy's next step is its first
@@ -73,13 +83,24 @@ class Pilot:
         """Of the policy, or NO_POLICY."""
         return self.policy.manifest.version if self.policy else NO_POLICY
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is anybody to choose actions."""
+        return self.policy is not None or bool(self.wish.driver)
+
     def begin(self) -> None:
         """An episode begins: nothing is remembered, and the robot rests."""
-        self._carry = None
+        self._carry = self._settling = None
         self._filter.reset()
 
-    def attend(self) -> None:
-        """Take a newer policy, at a step boundary."""
+    def attend(self, obs: Arrays | None) -> None:
+        """At a step boundary: who drives, and is there a newer policy? `obs` as in `Takeover`."""
+        if self._estop.pulled or self._estop.pulls != self._pulls:
+            self._takeover.drop("emergency stop")
+        self._pulls = self._estop.pulls
+        self.wish = NOBODY if self._estop.pulled else self._takeover.look(obs)
+        for event in self._takeover.events():
+            self._link.send(event)
         for report in self._policies.reports():
             self._link.send(report)
         found = self._policies.take()
@@ -96,18 +117,24 @@ class Pilot:
         """Choose, make safe and apply. Holds when there is no action that may be taken."""
         if self._standing.by_age.rung is Rung.HOLD:
             return self._hold()
-        policy, started = self.policy, self._real.monotonic()
+        if self.wish.turn != self._turn:
+            self._turn, self._settling = self.wish.turn, None
+            self._filter.blend()
+        return self._by_person(reading) if self.wish.driver else self._by_policy(reading)
+
+    def nothing(self) -> Choice:
+        """An action of zeros, for the last row of an episode."""
+        source = self.policy.source if self.policy else Source.HOLD
+        return Choice(self._blank, self._blank, source, self.version, self._blank_extras)
+
+    def _by_policy(self, reading: Reading) -> Choice:
+        policy = self.policy
         assert policy is not None
-        first = self._carry is None
-        carry = self._carry or policy.init()
         try:
-            requested, carry, extras = policy.step(
-                carry, reading.obs, first, self._rng, self._explore
-            )
+            requested, carry, extras = self._ask(policy, reading)
             safe = self._filter(requested)
         except (SafetyStop, BundleError) as error:
             return self._refuse(policy, str(error))
-        self.latencies.add(self._real.monotonic() - started)
         if self._estop.pulled:  # while the policy was choosing
             return self._hold()
         executed = self._robot.apply(safe)
@@ -117,10 +144,55 @@ class Pilot:
         requested = as_action(self._space, requested)
         return Choice(executed, requested, policy.source, policy.manifest.version, extras)
 
-    def nothing(self) -> Choice:
-        """An action of zeros, for the last row of an episode."""
-        source = self.policy.source if self.policy else Source.HOLD
-        return Choice(self._blank, self._blank, source, self.version, self._blank_extras)
+    def _by_person(self, reading: Reading) -> Choice:
+        """What the person wants first, the policy's opinion of it after: nobody waits for that."""
+        if self._estop.pulled:
+            return self._hold()
+        if self.wish.action is None:
+            return self._watched(reading, self._settle())
+        if self._settling is not None:
+            self._settling = None
+            self._filter.blend()
+        return self._watched(reading, self._apply(self.wish.action, Source.HUMAN))
+
+    def _watched(self, reading: Reading, choice: Choice) -> Choice:
+        """The same choice, with what the policy makes of the observation, if it can."""
+        policy, self.refusals = self.policy, 0
+        if policy is None:
+            return choice
+        try:
+            proposal, carry, extras = self._ask(policy, reading)
+        except BundleError:
+            self._carry = None
+            return choice
+        self._carry, self.surprise = carry.executed(choice.executed), surprise(extras)
+        extras[PROPOSAL] = as_action(self._space, proposal)
+        return replace(choice, version=policy.manifest.version, extras=extras)
+
+    def _settle(self) -> Choice:
+        """Hold while a person drives: by way of rest where the robot's way to hold is to stop."""
+        if self._settling is None:
+            self._settling = 0 if self._robot.can_hold else self._filter.settling_steps
+            self._filter.blend()
+        if not self._settling:
+            return self._held()
+        self._settling -= 1
+        return self._apply(self._filter.rest, Source.HOLD)
+
+    def _apply(self, wanted: Action, source: Source) -> Choice:
+        """Do what no policy has asked for, made safe."""
+        executed = self._robot.apply(self._filter(wanted))
+        self._filter.executed(executed)
+        return Choice(executed, wanted, source, NO_POLICY, self._blank_extras)
+
+    def _ask(
+        self, policy: Policy, reading: Reading
+    ) -> tuple[Action, Carry, dict[str, NDArray[Any]]]:
+        started, first = self._real.monotonic(), self._carry is None
+        carry = self._carry or policy.init()
+        found = policy.step(carry, reading.obs, first, self._rng, self._explore)
+        self.latencies.add(self._real.monotonic() - started)
+        return found
 
     def _adopt(self, found: Policy) -> None:
         """Swap the policy in, or keep it for the end of the episode."""
@@ -134,7 +206,8 @@ class Pilot:
         self._blank_extras = found.blank_extras()
         self.refusals = 0
         self.swaps += 1
-        self._filter.blend()
+        if not self.wish.driver:  # who drives now is in the middle of something
+            self._filter.blend()
         self._link.send(PolicyReport(found.manifest.experiment, found.manifest.version, ""))
 
     def _refuse(self, policy: Policy, reason: str) -> Choice:
@@ -149,8 +222,12 @@ class Pilot:
         return choice
 
     def _hold(self) -> Choice:
-        """The robot's own way to hold, or standing still."""
+        """Hold, and forget: the policy has not seen this step."""
         self._carry = None
+        return self._held()
+
+    def _held(self) -> Choice:
+        """The robot's own way to hold, or standing still."""
         executed = self._robot.hold()
         if executed is None:
             self._robot.stop()

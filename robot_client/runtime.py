@@ -16,12 +16,12 @@ from robot_client.clock import Clock, SystemClock
 from robot_client.commands import Operator
 from robot_client.errors import RobotError
 from robot_client.guard import GuardedRobot
-from robot_client.messages import Command, Event, Heartbeat
+from robot_client.messages import ANY_EPISODE, Command, Drive, Event, Heartbeat
 from robot_client.pacing import Pacer
 from robot_client.pilot import MAX_REFUSALS as MAX_REFUSALS
 from robot_client.pilot import Pilot
+from robot_client.ports import Arrays, Offline, PolicySource, Recorder, ServerLink, Summary
 from robot_client.ports import Episode as Episode
-from robot_client.ports import Offline, PolicySource, Recorder, ServerLink, Summary
 from robot_client.robot import Reading, Robot, as_action
 from robot_client.row_log import RowLog
 from robot_client.safety import (
@@ -29,14 +29,17 @@ from robot_client.safety import (
     Limits,
     Rung,
     SafetyFilter,
+    Verdict,
     Watchdog,
     declared_age,
     silence_limit,
 )
 from robot_client.seeds import episode_seed
 from robot_client.standing import Standing
+from robot_client.takeover import Takeover
 
 MAX_ATTEMPTS = 5  # consecutive failures of the robot, after which the runtime gives up
+AT_THE_ROBOT = 0  # id of a command that no server has sent
 SETTLED_STEPS = 100  # steps without a failure, after which earlier ones are forgotten
 
 
@@ -50,6 +53,7 @@ class Runtime:
         clock: gives the rate and the row's times; `speed` and tests are a matter of the clock.
         link: for reports, and for the age of the server.
         commands: an operator's wishes that wait already; later ones come through `command`.
+        takeover: of people who drive the robot; None lets them do so from afar only.
         explore: False asks the policy for the mode of its actions.
         seed: of the policy's noise and, with the episode's number, of the robot's resets.
         limits: of the ladder; None takes those for the robot's rate.
@@ -71,6 +75,7 @@ class Runtime:
         *,
         link: ServerLink | None = None,
         commands: queue.SimpleQueue[Command] | None = None,
+        takeover: Takeover | None = None,
         explore: bool = True,
         seed: int | None = None,
         limits: Limits | None = None,
@@ -100,11 +105,13 @@ class Runtime:
         self._filter, self._pacer = SafetyFilter.for_robot(robot), Pacer(clock, robot.control_hz)
         limits = limits or Limits.for_rate(robot.control_hz)
         self._standing = Standing(limits, self._estop, clock, self._link)
+        self._takeover = takeover or Takeover(robot.action_space)
         self._pilot = Pilot(
             self._robot,
             robot.action_space,
             self._filter,
             policies,
+            self._takeover,
             self._standing,
             self._estop,
             clock,
@@ -139,6 +146,10 @@ class Runtime:
         """Take an operator's command. May be called from another thread; a stop acts at once."""
         self._operator.take(command)
 
+    def drive(self, message: Drive) -> None:
+        """Take what a person far away wants now. May be called from another thread."""
+        self._takeover.drive(message)
+
     def heartbeat(self) -> Heartbeat:
         """How the loop is. May be called from another thread."""
         return Heartbeat(
@@ -152,6 +163,7 @@ class Runtime:
             episode=self._number,
             surprise=self._pilot.surprise,
             latency=self._pilot.latencies.worst,
+            driver=self._takeover.driver,
         )
 
     def summary(self) -> Summary:
@@ -196,14 +208,14 @@ class Runtime:
     def _may_act(self) -> bool:
         """Between episodes: whether one may begin. Says in the verdict why not."""
         self._operator.episode_ended()  # before: a mark that comes now is too late
-        self._attend()
+        self._attend(None)
         self._pilot.adopt_waiting()
         self._operator.episode_ended()
         if self._estop.pulled:
             self._standing.judge(Rung.ESTOP, self._estop.reason)
         elif self._operator.paused:
-            self._standing.judge(Rung.STOP, "paused by an operator")
-        elif self._pilot.policy is None:
+            self._standing.judge(Rung.STOP, self._operator.reason)
+        elif not self._pilot.ready:
             self._standing.judge(Rung.STOP, "there is no policy yet")
         else:
             return self._log.pay()
@@ -224,7 +236,7 @@ class Runtime:
             self._tick += 1
             self._watchdog.beat()
             reading = self._observe()
-            self._attend()
+            self._attend(reading.obs)
             ending = self._ending(reading)
             self._record(reading, ending)
             if ending or self._log.owes:
@@ -263,16 +275,20 @@ class Runtime:
         self._return += reading.reward
         return reading
 
-    def _attend(self) -> None:
-        """Operator and policies, at a step boundary."""
+    def _attend(self, obs: Arrays | None) -> None:
+        """Operator, driver and policies, at a step boundary."""
         self._operator.attend()
-        self._pilot.attend()
+        self._pilot.attend(obs)
+        for verb in self._takeover.verbs():
+            self.command(Command(AT_THE_ROBOT, verb, ANY_EPISODE))
+        if self._pilot.wish.stop:
+            self._operator.pause(self._pilot.wish.reason)
 
     def _ending(self, reading: Reading) -> str:
         """Why the episode ends with this reading; empty when it goes on."""
         verdict = self._standing.look(self._observation_age, self._pilot.swapped_at)
         if not self._pilot.refusals:  # a hold for a bad action shows until a good one
-            self._standing.judge(verdict.rung, verdict.reason)
+            self._standing.judge(*self._shown(verdict))
         reasons = (
             ("terminated", reading.terminated),
             ("truncated", reading.truncated),
@@ -281,10 +297,19 @@ class Runtime:
             ("the watchdog stopped the robot", self._lost.is_set()),
             (self._operator.ending, bool(self._operator.ending)),
             ("another experiment", self._pilot.next_policy is not None),
-            ("the policy failed", self._pilot.policy is None),
+            ("the policy failed", not self._pilot.ready),
             ("halted", self._finished()),
         )
         return next((reason for reason, holds in reasons if holds), "")
+
+    def _shown(self, verdict: Verdict) -> tuple[Rung, str]:
+        """The verdict of the ages, or what is to be said of the person who drives."""
+        wish = self._pilot.wish
+        if not wish.driver or verdict.rung not in (Rung.FRESH, Rung.CACHED):
+            return verdict.rung, verdict.reason
+        if wish.reason:
+            return Rung.HOLD, wish.reason
+        return verdict.rung, f"{wish.driver} drives"
 
     def _record(self, reading: Reading, ending: str) -> None:
         """Act, unless the episode ends here, and keep the row."""

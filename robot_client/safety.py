@@ -98,6 +98,16 @@ class SafetyFilter:
         """Something new is about to choose the actions: begin from the last executed one."""
         self._blending = self._blend_steps
 
+    @property
+    def rest(self) -> Action:
+        """The action of the robot at rest."""
+        return as_action(self._space, self._rest)
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps that the way to rest takes; 0 where nothing is blended."""
+        return 0 if isinstance(self._space, spaces.Discrete) else self._blend_steps
+
     def executed(self, action: Action) -> None:
         """What the robot really did, from which the next step is limited."""
         self._last = np.asarray(action, np.float64)
@@ -230,6 +240,7 @@ class EmergencyStop:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self.pulls = 0  # so far: one may be over before the loop looks
         self.reason = ""
         if path is not None and path.exists():  # empty if the disk was full
             self.reason = path.read_text(errors="replace") or "emergency stop before a restart"
@@ -243,6 +254,7 @@ class EmergencyStop:
         """Hold the robot until `release`."""
         assert reason
         self.reason = reason
+        self.pulls += 1
         if self._path is not None:
             with suppress(OSError):  # a full disk must not stand between the operator and the stop
                 self._path.write_text(reason)

@@ -8,6 +8,11 @@ three flags, and the action executed after seeing it (zeros on the last row). Th
     is_terminal  the task ended here in success or failure: there is no future reward
 
 `is_last` without `is_terminal` is a time limit, a pause or an operator's stop.
+
+`source` says who chose, and `action_requested` what they asked for, before any limit. While a
+person drives, the policy goes on watching: the row has the source `human` and the person's request,
+but the policy's version and extras, and in `policy/proposal` what the policy would have asked for.
+Where no policy watched, the version is NO_POLICY and there is no proposal.
 """
 
 from __future__ import annotations
@@ -52,11 +57,12 @@ SOURCE = "source"
 TIME_MONOTONIC = "time_monotonic"
 TIME_WALL = "time_wall"
 EXTRA_PREFIX = "policy/"  # columns that a policy adds to the row, such as its recurrent state
+PROPOSAL = "proposal"  # extra of a row that a person chose: the policy's action, as requested
 
 MAX_CHUNK_ROWS = 64
 MAX_NAME_BYTES = 200  # of a robot, an epoch or a task
 _MAX_NUMBERS = 2**24  # of an observation or action: a row must fit into a message
-NO_POLICY = -1  # policy_version of a row that no policy chose
+NO_POLICY = -1  # policy_version of a row that no policy has seen
 
 STEP_DTYPES: dict[str, str] = {
     REWARD: "float32",

@@ -28,6 +28,7 @@ from server.api import (
     policies,
     replay,
     robots,
+    teleop,
     tokens,
 )
 from server.api.errors import install_error_handlers
@@ -43,7 +44,7 @@ from server.states import as_markdown
 
 ROUTERS = (
     *(health, agents, experiments, robots, policies, checkpoints, episodes, metrics, events),
-    *(replay, datasets, keys, tokens, audit, login),
+    *(replay, datasets, keys, tokens, audit, login, teleop),
 )
 ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come
 in pages; times are seconds since 1970-01-01 UTC."""

@@ -24,6 +24,7 @@ from server.commands import (
     replay,
     robots,
     serving,
+    teleop,
     tokens,
 )
 from server.commands.exits import exit_code
@@ -49,6 +50,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(agents.app, name="agents")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(robots.app, name="robots")
+app.add_typer(teleop.app, name="teleop")
 app.add_typer(policies.app, name="policies")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(episodes.app, name="episodes")

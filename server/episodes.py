@@ -15,6 +15,7 @@ from robot_client.schema import (
     Chunk,
     Source,
 )
+from server.human_share import HumanShare
 from server.storage import Episode
 
 
@@ -27,6 +28,7 @@ class _Sum:
     rows: int = 0
     total_reward: float = 0.0
     sources: Counter[int] = field(default_factory=Counter)
+    human: HumanShare = field(default_factory=HumanShare)
 
 
 class EpisodeBook:
@@ -38,6 +40,7 @@ class EpisodeBook:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str], _Sum] = {}
+        self.humans: dict[tuple[str, str], HumanShare] = {}  # since the server's start
 
     def add(self, robot: str, experiment: str, chunk: Chunk, now: float) -> Episode | None:
         """Count a stored chunk. Returns the episode when the chunk ends it."""
@@ -51,6 +54,8 @@ class EpisodeBook:
         so_far.total_reward += float(columns[REWARD].sum(dtype="float64"))
         acted = ~columns[IS_LAST]  # nothing is done after the last row
         so_far.sources.update(columns[SOURCE][acted].tolist())
+        so_far.human.add(columns[SOURCE][acted])
+        self.humans.setdefault((experiment, robot), HumanShare()).add(columns[SOURCE][acted])
         if not columns[IS_LAST][-1]:
             return None
         del self._sums[stream]
@@ -72,4 +77,6 @@ def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float
         is_terminal=bool(chunk.columns[IS_TERMINAL][-1]),
         ended_at=now,
         task=chunk.task,
+        human_steps=total.human.human_steps,
+        interventions=total.human.interventions,
     )

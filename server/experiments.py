@@ -8,6 +8,7 @@ loop; writes go to the database through `Writer`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from robot_client.clock import Clock, SystemClock
@@ -30,6 +31,7 @@ from server.episodes import EpisodeBook
 from server.errors import Conflict, NotFound
 from server.feed import Feed
 from server.fleet import Fleet
+from server.human_share import HumanShare
 from server.journal import Journal
 from server.learner_news import LearnerNews
 from server.lifeline import Absence
@@ -246,6 +248,11 @@ class Experiments:
     def latest_metrics(self, experiment: str) -> dict[str, float]:
         """The newest value of every metric that its learner has reported."""
         return self._news.latest(experiment)
+
+    @property
+    def humans(self) -> Mapping[tuple[str, str], HumanShare]:
+        """(experiment, robot) -> what people did of the rows stored since the server's start."""
+        return self._book.humans
 
     def allowed(self, experiment: Experiment) -> list[Verb]:
         """What can be done to the experiment now."""

@@ -32,6 +32,7 @@ from robot_client.messages import (
     BlobPart,
     BlobRequest,
     CommandDone,
+    Drive,
     Event,
     Heartbeat,
     Hello,
@@ -180,12 +181,20 @@ class Gateway:
 
         Raises NotFound when the robot has not connected since the server started.
         """
-        session = self._sessions.of_robot(robot)
-        if session is None:
-            raise NotFound(f"robot {robot} is not connected")
+        session = self._connected(robot)
         command = self._orders.add(robot, verb, episode)
         self._send(session.peer, command)
         return command.id
+
+    def drive(self, robot: str, message: Drive) -> None:
+        """Pass on what a person who drives a robot wants, once. Raises NotFound."""
+        self._send(self._connected(robot).peer, message)
+
+    def _connected(self, robot: str) -> Session:
+        session = self._sessions.of_robot(robot)
+        if session is None:
+            raise NotFound(f"robot {robot} is not connected")
+        return session
 
     def let_go(self, robot: str) -> None:
         """End the robot's session, if it has one: it says hello again, and may join elsewhere."""

@@ -43,6 +43,7 @@ class _Server(Collector):
         )
         yield from self._learners()
         yield from self._robots()
+        yield from self._people()
 
     def _learners(self) -> Iterable[Metric]:
         about = {
@@ -90,3 +91,26 @@ class _Server(Collector):
                 for name, family in families.items():
                     family.add_metric(values, getattr(session.heartbeat, name))
         return [*families.values(), safety]
+
+    def _people(self) -> Iterable[Metric]:
+        """What people who drive robots did; the share of it is human_steps by steps."""
+        labels = ["robot", "experiment"]
+        about = {
+            "steps": "Steps stored since the server's start.",
+            "human_steps": "Those that a person chose.",
+            "interventions": "How often a person took over.",
+        }
+        for name, text in about.items():
+            family = CounterMetricFamily(f"dreamfleet_robot_{name}", text, labels=labels)
+            for (experiment, robot), share in self._experiments.humans.items():
+                family.add_metric([robot, experiment], getattr(share, name))
+            yield family
+        driven = GaugeMetricFamily(
+            "dreamfleet_robot_driven", "1 while a person drives.", labels=labels
+        )
+        for session in self._fleet.sessions():
+            if session.heartbeat is not None:
+                driven.add_metric(
+                    [session.robot, session.experiment], bool(session.heartbeat.driver)
+                )
+        yield driven

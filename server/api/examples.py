@@ -41,6 +41,17 @@ _TOKEN: Json = {
     "revoked_at": None,
     "revoked_by": None,
 }
+_TELEOP: Json = {
+    "robot": _ROBOT,
+    "holder": "ann",
+    "since": _AT,
+    "driver": "ann",
+    "safety": "fresh",
+    "reason": "ann drives",
+    "control_hz": 20.0,
+    "action_space": _ACTION,
+    "keys": {"w": "+ action 0", "s": "- action 0", "a": "+ action 1", "d": "- action 1"},
+}
 _COMMAND: Json = {"robot": _ROBOT, "verb": "pause", "id": 17}
 
 EXAMPLES: dict[str, Json] = {
@@ -99,6 +110,8 @@ EXAMPLES: dict[str, Json] = {
         "ended_at": _AT,
         "outcome": "success",
         "discarded": False,
+        "human_steps": 12,
+        "interventions": 1,
     },
     "EventView": {
         "experiment": _EXPERIMENT,
@@ -198,6 +211,7 @@ EXAMPLES: dict[str, Json] = {
         ],
     },
     "Revocation": {"key": None},
+    "LeaseView": _TELEOP | {"secret": "dGhlIGtleSBvZiB0aGUgcm9ib3Q", "lease_s": 10.0},
     "RobotView": {
         "name": _ROBOT,
         "experiment": _EXPERIMENT,
@@ -222,6 +236,7 @@ EXAMPLES: dict[str, Json] = {
         "episode": 12,
         "surprise": 0.5,
         "has_camera": True,
+        "driver": "",
     },
     "RolloutView": {"newest": 9, "offered": 7, "pinned": 7, "canaries": {"ball-2": 9}},
     "Rotation": {"key": _KEY, "overlap_s": 86400.0},
@@ -231,6 +246,7 @@ EXAMPLES: dict[str, Json] = {
         "columns": {"reward": [0.0, 1.0], "action": [[0.1, -0.2], [0.0, 0.0]]},
         "cameras": ["camera"],
     },
+    "TeleopView": _TELEOP,
     "TokenView": _TOKEN,
 }
 BY_OPERATION: dict[str, Any] = {

@@ -18,6 +18,8 @@ from server.api.schemas import MetricsView, SeriesView
 from server.storage import Bucket, Storage
 
 EPISODE_RETURN = "episode_return"
+HUMAN_SHARE, INTERVENTIONS = "human_share", "interventions"
+OF_EPISODES = frozenset({EPISODE_RETURN, HUMAN_SHARE, INTERVENTIONS})
 _FOREVER = 1e300
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
@@ -38,8 +40,9 @@ async def query_metrics(
     """The newest value of every metric, and the series named, thinned to at most `points`.
 
     A point is the mean of the values of an equal length of time, with the lowest and the highest.
-    `episode_return` is the sum of rewards of each episode; its `updates` is its policy's version,
-    its `rows` those of the episodes so far.
+    `episode_return` is the sum of rewards of each episode, `human_share` the share of its steps
+    that a person chose, `interventions` how often one took over; their `updates` is its policy's
+    version, their `rows` those of the episodes so far.
     """
     service.experiments.get(experiment)
     await service.writer.settle()
@@ -57,9 +60,9 @@ async def query_metrics(
 
 @router.get("/names", responses=problems(404))
 async def list_metric_names(service: Running, experiment: Experiment) -> list[str]:
-    """Every metric that the experiment has, and `episode_return`."""
+    """Every metric that the experiment has, and those of its episodes."""
     service.experiments.get(experiment)
-    return sorted({EPISODE_RETURN, *service.experiments.latest_metrics(experiment)})
+    return sorted({*OF_EPISODES, *service.experiments.latest_metrics(experiment)})
 
 
 @router.get(
@@ -96,6 +99,8 @@ def _buckets(
 ) -> list[Bucket]:
     if name == EPISODE_RETURN:
         return storage.return_buckets(experiment, *span, points)
+    if name in OF_EPISODES:
+        return storage.human_buckets(experiment, name == HUMAN_SHARE, *span, points)
     return storage.metric_buckets(experiment, name, *span, points)
 
 

@@ -102,6 +102,8 @@ class EpisodeView(View):
     ended_at: float
     outcome: Outcome | None
     discarded: bool
+    human_steps: int = Field(description="Steps that a person chose.")
+    interventions: int = Field(description="How often a person took over.")
 
 
 class EpisodeMark(View):
@@ -164,6 +166,9 @@ class RobotView(View):
         " expected; below 0 where its policy does not say.",
     )
     has_camera: bool = False
+    driver: str | None = Field(
+        default=None, description="The person who drives it; empty when none does."
+    )
 
 
 class Assignment(View):

@@ -102,7 +102,8 @@ class Episode(Base):
     """A finished episode.
 
     `task` is what the robot's was called then, empty where it is not known; `source` chose most of
-    the actions; `ended_at` is when the last row was stored.
+    the actions; `ended_at` is when the last row was stored. A person chose `human_steps` of the
+    `steps`, in `interventions` take-overs.
     """
 
     __tablename__ = "episodes"
@@ -120,6 +121,8 @@ class Episode(Base):
     is_terminal: Mapped[bool]
     ended_at: Mapped[float]
     task: Mapped[str] = mapped_column(server_default="")
+    human_steps: Mapped[int] = mapped_column(server_default="0")
+    interventions: Mapped[int] = mapped_column(server_default="0")
 
 
 class Mark(Base):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Float, Integer, Select, and_, case, cast, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from server.storage.models import Episode, Mark, Metric
@@ -84,7 +85,7 @@ class _Kind(NamedTuple):
     time: InstrumentedAttribute[float]
     rows: ColumnElement[int]
     updates: InstrumentedAttribute[int]
-    value: InstrumentedAttribute[float]
+    value: ColumnElement[Any] | InstrumentedAttribute[float]
     rows_of_bucket: Callable[[ColumnElement[Any]], ColumnElement[Any]]
 
 
@@ -159,11 +160,27 @@ def return_buckets(
             _KEPT,
         )
     )
-    total, added = 0, []
-    for bucket in _buckets(session, chosen, _EPISODE, most):
-        total += bucket.rows
-        added.append(bucket._replace(rows=total))
-    return added
+    return _added_up(_buckets(session, chosen, _EPISODE, most))
+
+
+def human_buckets(
+    session: Session, experiment: str, share: bool, since: float, until: float, most: int
+) -> list[Bucket]:
+    """Of each episode, the share of the steps that a person chose, or how often one took over;
+    `updates` is the version with which it ended, `rows` those of the episodes so far."""
+    value: ColumnElement[Any] = cast(Episode.interventions, Float)
+    if share:
+        value = cast(Episode.human_steps, Float) / case((Episode.steps > 0, Episode.steps), else_=1)
+    chosen = select().where(
+        Episode.experiment == experiment, Episode.ended_at > since, Episode.ended_at <= until
+    )
+    return _added_up(_buckets(session, chosen, _EPISODE._replace(value=value), most))
+
+
+def _added_up(buckets: list[Bucket]) -> list[Bucket]:
+    """With the rows of those before among the rows of each."""
+    totals = accumulate(bucket.rows for bucket in buckets)
+    return [bucket._replace(rows=total) for bucket, total in zip(buckets, totals, strict=True)]
 
 
 def _buckets(

@@ -213,6 +213,13 @@ class Storage:
         with self._reading() as session:
             return queries.metric_buckets(session, experiment, name, since, until, most)
 
+    def human_buckets(
+        self, experiment: str, share: bool, since: float, until: float, most: int
+    ) -> list[Bucket]:
+        """How much of each episode a person did; see `queries.human_buckets`."""
+        with self._reading() as session:
+            return queries.human_buckets(session, experiment, share, since, until, most)
+
     def return_buckets(
         self, experiment: str, since: float, until: float, most: int
     ) -> list[Bucket]:

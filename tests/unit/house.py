@@ -51,6 +51,7 @@ class Checker(AgentCatalog):
 class FakeFleet:
     def __init__(self, replay_dir):
         self.published, self.commands, self.connected, self.frame = [], [], {}, None
+        self.driven = []
         self.own, self.stores, self.orders, self._replay_dir = {}, {}, {}, replay_dir
         self.problem, self.refused = "", 0
 
@@ -67,6 +68,11 @@ class FakeFleet:
         number = len(self.commands)
         self.orders[number] = Order(robot, Command(number, verb, episode))
         return number
+
+    def drive(self, robot, message):
+        if robot not in self.connected:
+            raise NotFound(f"robot {robot} is not connected")
+        self.driven.append((robot, message))
 
     def order(self, number):
         if number not in self.orders:
@@ -124,7 +130,7 @@ class House:
     def join(self, robot="ball-1", observation=OBSERVATION, **changes):
         hello = hello_of(robot, observation, **changes)
         experiment = self.experiments.admit(robot, hello)
-        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004)
+        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004, "")
         self.fleet.connected[robot] = SessionInfo(robot, experiment, "a", beat, True, 0.1, 0, {})
         return experiment
 

@@ -27,6 +27,7 @@ runner = CliRunner()
 
 # Command -> its arguments, and the address of what --json must print.
 LOOKS = {
+    "teleop get": ("ball-1", "/robots/ball-1/teleop"),
     "agents": ("", "/agents"),
     "agents list": ("", "/agents"),
     "agents get": ("fake", "/agents/fake"),
@@ -61,6 +62,7 @@ LOOKS = {
 
 # Command -> its arguments, and what must be in the JSON that it prints.
 CHANGES = {
+    "teleop release": ("ball-1", {"robot": "ball-1", "holder": None}),
     "checkpoints restore": (f"other {CHECKPOINT}", [{"number": CHECKPOINT, "aside": False}]),
     "data import": ("{data}/exports/" + EXPORT + " --name second", {"name": "second"}),
     "data verify": ("ann", {"name": "ann", "problems": []}),
@@ -124,11 +126,15 @@ ELSEWHERE = {
     "serve": "tests.unit.test_server_cli:test_serve_answers_and_ends_cleanly",
     "demo": "tests.system.test_demo:test_it_ends_by_itself_with_a_summary",
     "train": "tests.unit.test_server_cli:test_train_hands_its_arguments_on",
+    "teleop drive": "tests.unit.test_teleop_cli:test_a_terminal_drives_through_a_server",
     "doctor": "tests.unit.test_doctor:test_a_healthy_place_is_fine_and_nothing_is_changed",
 }
 
 # Operation of the REST API -> the command for it. A browser alone logs in and out.
 OPERATIONS = {
+    "get_teleop": "teleop get",
+    "take_teleop": "teleop drive",
+    "release_teleop": "teleop release",
     "get_health": "health",
     "get_readiness": "ready",
     "get_prometheus_metrics": "metrics prometheus",

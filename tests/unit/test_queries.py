@@ -19,10 +19,11 @@ from server.storage import (
 from tests.unit.test_storage import episode, experiment
 
 
+ROWS = 3 * 2**31  # more than 32 bits hold
+
+
 def metric(time, value, name="loss", of="e1"):
-    return Metric(
-        experiment=of, name=name, updates=int(time), rows=3 * 2**31, time=time, value=value
-    )
+    return Metric(experiment=of, name=name, updates=int(time), rows=ROWS, time=time, value=value)
 
 
 def robot(name, **changes):
@@ -43,15 +44,15 @@ def storage(database_url):
 def test_few_values_are_not_thinned(storage):
     storage.save([metric(2.0, 20.0), metric(1.0, 10.0), metric(3.0, 30.0), metric(1.0, 0.0, "x")])
     found = storage.metric_buckets("e1", "loss", since=1.0, until=3.0, most=2)
-    assert found == [Bucket(2.0, 2, 20, 20, 20, 1), Bucket(3.0, 3, 30, 30, 30, 1)]
+    assert found == [Bucket(2.0, ROWS, 2, 20, 20, 20, 1), Bucket(3.0, ROWS, 3, 30, 30, 30, 1)]
 
 
 def test_many_values_are_put_in_buckets_of_equal_time(storage):
     storage.save(metric(float(t), 10.0 * t) for t in (0.5, 1, 1.9, 2, 3, 4, 5.4, 5.5))
     found = storage.metric_buckets("e1", "loss", since=0.0, until=9.0, most=3)
     assert found == [  # 0.5 to 3, and what is above
-        Bucket(3.0, 3, pytest.approx(16.8), 5.0, 30.0, 5),
-        Bucket(5.5, 5, pytest.approx(149 / 3), 40.0, 55.0, 3),
+        Bucket(3.0, ROWS, 3, pytest.approx(16.8), 5.0, 30.0, 5),
+        Bucket(5.5, ROWS, 5, pytest.approx(149 / 3), 40.0, 55.0, 3),
     ]
     (all_of_them,) = storage.metric_buckets("e1", "loss", since=0.0, until=9.0, most=1)
     assert (all_of_them.mean, all_of_them.values) == (pytest.approx(233 / 8), 8)
@@ -59,13 +60,15 @@ def test_many_values_are_put_in_buckets_of_equal_time(storage):
 
 def test_values_of_one_moment_are_one_bucket(storage):
     storage.save(metric(1.0, float(v)) for v in range(4))
-    assert storage.metric_buckets("e1", "loss", 0.0, 9.0, most=2) == [Bucket(1, 1, 1.5, 0, 3, 4)]
+    assert storage.metric_buckets("e1", "loss", 0.0, 9.0, most=2) == [
+        Bucket(1, ROWS, 1, 1.5, 0, 3, 4)
+    ]
 
 
 def test_numbers_keep_all_their_digits(storage):
     storage.save([metric(1764000000.123457, 1 / 3)])
     (found,) = storage.metrics("e1", "loss")
-    assert (found.time, found.value, found.rows) == (1764000000.123457, 1 / 3, 3 * 2**31)
+    assert (found.time, found.value, found.rows) == (1764000000.123457, 1 / 3, ROWS)
     storage.save([experiment(rows=2**40)])
     assert [e.rows for e in storage.experiments() if e.id == "e1"] == [2**40]
 
