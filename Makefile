@@ -3,7 +3,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench format compose-test
+.PHONY: setup demo test check bench claims screenshots format compose-test
 
 setup: $(READY)
 
@@ -39,6 +39,12 @@ compose-test: setup
 format: setup
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+screenshots: setup
+	$(PY) -m tests.browser.screenshots $(ARGS)
+
+claims: setup
+	$(PY) -m benchmarks.claims --report $(ARGS)
 
 bench: setup
 	$(PY) -m benchmarks.run $(ARGS)
