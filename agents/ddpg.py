@@ -89,11 +89,17 @@ class DDPG(OffPolicyAgent):
         """What the critic predicts."""
         return Number()
 
+    def critics(self) -> int:
+        """How many critics there are, side by side."""
+        return 1
+
     def _build(self, seen: spaces.Dict, action_space: ActionSpace) -> None:
         config = self.config
         self.codec = bounded_codec(action_space).to(self.device)
         width = self.codec.width
-        self.critic = Critic(seen, width, config.critic_widths, self.head()).to(self.device)
+        self.critic = Critic(seen, width, config.critic_widths, self.head(), self.critics()).to(
+            self.device
+        )
         self.actor = DeterministicActor(self.critic.features.width, config.actor_widths, width).to(
             self.device
         )

@@ -16,6 +16,8 @@ AGENTS: dict[str, str] = {
     "dreamer": "agents.dreamer:Dreamer",
     "dreamer-v1": "agents.dreamer_v1:DreamerV1",
     "dreamer-v2": "agents.dreamer_v2:DreamerV2",
+    "mve": "agents.mve:MVE",
+    "naf": "agents.naf:NAF",
     "planet": "agents.planet:Planet",
     "random": "agents.random:Random",
     "sac": "agents.sac:SAC",

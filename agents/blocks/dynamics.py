@@ -19,7 +19,8 @@ from agents.blocks.actions import ActionCodec
 from agents.blocks.normalize import Units
 from agents.blocks.observe import Vectors, part
 from agents.blocks.stacks import Members
-from robot_client.schema import ACTION, ACTION_NAME, Task
+from robot_client.rewards import ACTION_NAME
+from robot_client.schema import ACTION, Task
 
 _BOUND_WEIGHT = 0.01  # how much the bounds of the variances are drawn together
 _GOES_ON = 4.0  # log-odds at first: that an episode ends has to be seen

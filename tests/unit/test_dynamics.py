@@ -39,7 +39,7 @@ def test_vectors_come_in_the_order_of_features_and_go_back() -> None:
 
 
 def test_a_model_of_images_is_refused() -> None:
-    with pytest.raises(UnsupportedSpace, match="observation.eye: expected a Box of float32"):
+    with pytest.raises(UnsupportedSpace, match=r"observation\.eye: expected a Box of float32"):
         Vectors(spaces.Dict(eye=spaces.Box(0, 255, (8, 8, 3), np.uint8)))
 
 
