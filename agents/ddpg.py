@@ -14,7 +14,7 @@ from gymnasium import spaces
 from pydantic import Field
 from torch import nn
 
-from agents.agent import Acting, Actor, Tensors
+from agents.agent import Accepted, Acting, Actor, Tensors
 from agents.blocks.actions import ActionCodec
 from agents.blocks.critics import Critic
 from agents.blocks.explore import BoxExplorer, NoiseName
@@ -81,7 +81,7 @@ class DDPG(OffPolicyAgent):
     """Learns a value of actions, and a policy by its gradient (DDPG)."""
 
     config_type: ClassVar[type[DDPGConfig]] = DDPGConfig
-    accepts = ("continuous", "vectors", "images")
+    accepts: ClassVar[tuple[Accepted, ...]] = ("continuous", "vectors", "images")
     config: DDPGConfig
     explorer: BoxExplorer
 

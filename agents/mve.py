@@ -137,7 +137,8 @@ class MVE(DDPG):
     def _slow_values(self, x: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(M, B, N), (M, B, A) -> (L, M, B) what the target critics think."""
         raw = self.slow_critic.net(x.flatten(0, 1), action.flatten(0, 1))[..., 0]
-        return raw.unflatten(1, x.shape[:2])
+        found: torch.Tensor = raw.reshape(-1, *x.shape[:2])
+        return found
 
     def _follow(self, x: torch.Tensor, noisy: bool) -> torch.Tensor:
         """What the target actor does in (M, B, N). Only what is learned from has noise, which
@@ -211,8 +212,9 @@ class MVE(DDPG):
         x, action = (t[:-1].flatten(0, 2) for t in (path.x, path.action))
         predicted = self.critic(x, action)[..., 0]
         losses, _ = distance(predicted, values[1:].flatten().expand_as(predicted))
-        losses = losses.sum(0).unflatten(0, reached.shape)
-        return (weight * (reached * losses).mean(1).sum(0)).mean()
+        losses = losses.sum(0).reshape(reached.shape)
+        loss: torch.Tensor = (weight * (reached * losses).mean(1).sum(0)).mean()
+        return loss
 
     def _learn_model(self, batch: Tensors) -> Tensors:
         seen = experience(batch, self.vectors, self.codec)

@@ -119,7 +119,8 @@ class Quadratic(nn.Module):
     def quality(self, x: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(B,) value of actions (B, A)."""
         value, best, entries = self(x)
-        return value + advantage(entries, action - best)
+        worth: torch.Tensor = value + advantage(entries, action - best)
+        return worth
 
 
 def lower_factor(entries: torch.Tensor, actions: int) -> torch.Tensor:
@@ -247,12 +248,13 @@ class NAF(OffPolicyAgent):
         return torch.where((clock > 0) | batch[IS_FIRST], clock, -1.0)
 
     def _explored(self, x: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:
-        action = self.net.best(x)
+        action: torch.Tensor = self.net.best(x)
         return (action + self.config.deviation * self._normal(*action.shape)).clamp(-1, 1)
 
     def _other(self, x: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:
         if self.config.ilqg:
-            return self.imagination.controller(x, clock)
+            action: torch.Tensor = self.imagination.controller(x, clock)
+            return action
         shape = (len(x), self.codec.width)
         uniform = torch.rand(shape, generator=self._generator, device=self.device)
         return 2 * uniform - 1

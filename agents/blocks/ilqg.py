@@ -81,8 +81,8 @@ def _forward(
         total = total + rewards(x, action, after)
         x = after
     best = total.nan_to_num(-torch.inf).argmax()
-    path = (torch.stack(part, 1)[best] for part in (states, actions))
-    return Plan(*path, plan.gain, total[best])
+    path, does = (torch.stack(part, 1)[best] for part in (states, actions))
+    return Plan(path, does, plan.gain, total[best])
 
 
 def _quadratic(

@@ -6,7 +6,7 @@ policy of the day goes on for some steps in the model of the day.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +48,8 @@ class LearnedReward(nn.Module):
     def forward(self, x: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """(B, N), (B, A) -> (B,)."""
         raw = self.net(torch.cat([self.seen.normalise(x), action], -1))[0]
-        return self.told.restore(raw)[:, 0]
+        reward: torch.Tensor = self.told.restore(raw)[:, 0]
+        return reward
 
     def loss(self, seen: Experience) -> torch.Tensor:
         """() squared error in its own units, which it learns on the way."""
@@ -126,7 +127,7 @@ class Imagination(nn.Module):
         self,
         x: torch.Tensor,
         clock: torch.Tensor,
-        policies: list[tuple[Policy, float]],
+        policies: Sequence[tuple[Policy, float]],
         outcomes: Outcomes,
         steps: int,
         noise: Callable[..., torch.Tensor],
@@ -137,7 +138,7 @@ class Imagination(nn.Module):
         counts.append(len(x) - sum(counts))
         likely = (clock >= 0).to(x.dtype)
         for _ in range(steps):
-            parts = zip(policies, x.split(counts), clock.split(counts), strict=True)
+            parts = zip(policies, torch.split(x, counts), torch.split(clock, counts), strict=True)
             action = torch.cat([policy(*part) for (policy, _), *part in parts])
             after = self.model.step(x, action, clock, noise(*x.shape))
             after = outcomes.vectors.within(after)
@@ -151,6 +152,7 @@ class Imagination(nn.Module):
     def draw(self, count: int, generator: torch.Generator) -> Fiction:
         """Some of the imagined rows."""
         n, a = self.model.width, self.model.actions
-        x, action, after, rest = self.ring.draw(count, generator).split([n, a, n, 3], -1)
+        rows = self.ring.draw(count, generator)
+        x, action, after, rest = torch.split(rows, [n, a, n, 3], -1)
         reward, factor, weight = rest.unbind(-1)
         return Fiction(x, action, reward, after, factor, weight)

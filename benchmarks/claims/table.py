@@ -10,7 +10,10 @@ CLAIMS: dict[str, str] = {
     "d4pg": "benchmarks.claims.d4pg",
     "ddpg": "benchmarks.claims.ddpg",
     "dqn": "benchmarks.claims.dqn",
+    "mve": "benchmarks.claims.mve",
+    "naf": "benchmarks.claims.naf",
     "sac": "benchmarks.claims.sac",
+    "steve": "benchmarks.claims.steve",
 }
 
 

@@ -26,6 +26,8 @@ CONFIGS: dict[str, Json] = {
     "ddpg": {**SMALL, "priority": 0.6},
     "d4pg": {**SMALL, "priority": 0.0},
     "sac": {"batch_size": 8, "widths": (8,), "priority": 0.6, "n_step": 3},
+    "mve": {**SMALL, "model_widths": (8,), "members": 2, "warm_up": 3},
+    "naf": {"batch_size": 8, "widths": (8,), "steps": 9, "refit_every": 3, "ilqg": 0.5},
 }
 
 
