@@ -40,9 +40,12 @@ def horizon_values(
     Returns:
         (K, ...) for h = 0 to K - 1.
     """
-    reached = torch.cat([torch.ones_like(factor[:1]), factor.cumprod(0)])
-    earned: torch.Tensor = (reached[:-1] * reward).cumsum(0)
-    return earned + reached[1:] * following
+    reached, earned = torch.ones_like(factor[0]), torch.zeros_like(factor[0])
+    found = []
+    for now, share, value in zip(reward, factor, following, strict=True):
+        earned, reached = earned + reached * now, reached * share
+        found.append(earned + reached * value)
+    return torch.stack(found)
 
 
 def steve(candidates: torch.Tensor, least: float = 1e-8) -> tuple[torch.Tensor, torch.Tensor]:

@@ -57,7 +57,8 @@ class LearnedReward(nn.Module):
         self.seen.update(seen.x)
         self.told.update(told)
         raw = self.net(torch.cat([self.seen.normalise(seen.x), seen.action], -1))[0]
-        return (raw - self.told.normalise(told)).square().mean()
+        loss: torch.Tensor = (raw - self.told.normalise(told)).square().mean()
+        return loss
 
 
 class Controller(nn.Module):

@@ -37,6 +37,35 @@ TOYS = {
     "d4pg": Toy(
         "d4pg", LINE, 2000, 32.0, config={**SMALL, **FAST, "low": 0.0, "high": 20.0, "n_step": 3}
     ),
+    "mve": Toy(
+        "mve",
+        LINE,
+        2000,
+        32.0,
+        config={
+            **SMALL,
+            **FAST,
+            "deviation": 0.3,
+            "model_widths": (64, 64),
+            "horizon": 2,
+            "warm_up": 200,
+        },
+    ),
+    "naf": Toy(
+        "naf",
+        LINE,
+        1500,
+        32.0,
+        config={
+            "batch_size": 64,
+            "widths": (64, 64),
+            "learning_rate": 2e-3,
+            "discount": 0.95,
+            "imagined_updates": 2,
+            "imagined_until": 600,
+            "refit_every": 100,
+        },
+    ),
     "sac": Toy(
         "sac",
         LINE,
@@ -66,7 +95,7 @@ def test_it_learns(name: str) -> None:
     assert result["evaluation_mean"] >= toy.gate, result["evaluation"]
 
 
-@pytest.mark.parametrize("name", ["rainbow", "sac"])
+@pytest.mark.parametrize("name", ["naf", "rainbow", "sac"])
 def test_equal_seeds_learn_alike(name: str) -> None:
     toy = TOYS[name]
     one, two, other = (
