@@ -28,14 +28,15 @@ def judge(values: Values) -> Verdict:
     best = means["imagination"]
     why = (
         f"{best:.1f} with imagination, {means['plain']:.1f} without, {means['replay']:.1f} with as"
-        f" many updates more from what was real, {means['left on']:.1f} with a model to the end"
+        f" many updates more from what was real, {means['left on']:.1f} with a model to the end,"
+        f" {means['ilqg']:.1f} if a controller plays too"
     )
     return Verdict(best > max(means["plain"], means["replay"]), why)
 
 
 CLAIM = Claim(
     says="Imagined rows of linear models that are refitted as rows come let NAF learn from fewer"
-    " real ones; a controller that iLQG finds helps little; the model should be left in time.",
+    " real ones; episodes that a controller of iLQG plays add little.",
     source="Gu et al. 2016",
     figure="2 to 5 times fewer episodes on simulated arms; not compared with more replay",
     value=f"mean return of 10 episodes after {EPISODES}; -56 for doing nothing, about -21 at best",
