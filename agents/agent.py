@@ -75,6 +75,11 @@ class GoalTransitions(Transitions):
 
 
 @dataclass(frozen=True)
+class Arrivals(Transitions):
+    """Transitions as they come: each is served once, oldest first, and none is replayed."""
+
+
+@dataclass(frozen=True)
 class OnPolicy:
     """Rollouts of T rows, each served once, oldest first, of at most `max_lag` versions of age."""
 

@@ -18,6 +18,7 @@ AGENTS: dict[str, str] = {
     "dreamer-v2": "agents.dreamer_v2:DreamerV2",
     "mve": "agents.mve:MVE",
     "naf": "agents.naf:NAF",
+    "dyna-q": "agents.dyna_q:DynaQ",
     "planet": "agents.planet:Planet",
     "random": "agents.random:Random",
     "sac": "agents.sac:SAC",

@@ -60,6 +60,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "on_policy": 0.5,
         "ilqg": 0.5,
     },
+    "dyna-q": {"bins": 3, "bonus": 0.01},
     "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},
     "sac": {"batch_size": 4, "widths": (16, 8)},
