@@ -197,7 +197,8 @@ class Outcomes:
         declares them of what is observed here."""
         task, reward, going_on = self.task, step.reward, step.going_on
         values = self.vectors.split(step.after)
-        values[ACTION_NAME] = self.codec.decode(action).expand(*step.reward.shape, -1)
+        robots = self.codec.decode(action)  # a choice has no axis of its own
+        values[ACTION_NAME] = robots.expand(*step.reward.shape, *robots.shape[action.ndim - 1 :])
         if task is not None and task.reward is not None and task.reward.names <= values.keys():
             reward = task.reward(values)
         if task is not None and task.terminal is not None and task.terminal.names <= values.keys():
