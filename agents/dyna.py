@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from agents.agent import Acting, Agent, AgentConfig, Learned, Tensors, Transitions
 from agents.blocks.actions import ActionCodec
@@ -20,7 +20,7 @@ from agents.blocks.adam import FusedAdam
 from agents.blocks.dynamics import Dynamics, Outcomes, experience
 from agents.blocks.imagined import ImaginedRows, as_batch, branches
 from agents.blocks.observe import Vectors
-from agents.blocks.off_policy import OffPolicyAgent, Widths, step
+from agents.blocks.off_policy import Widths, step
 from agents.blocks.state import (
     check_pattern,
     chosen,
@@ -32,8 +32,7 @@ from agents.dqn import DQN, DQNConfig
 from agents.sac import SAC, SACConfig
 from robot_client.schema import ActionSpace
 
-_DQN = {**DQNConfig.presets["laptop"]}
-_SAC = {**SACConfig.presets["laptop"]}
+_DQN, _SAC = DQNConfig.model_validate({}), SACConfig.model_validate({})
 
 
 class DynaConfig(AgentConfig):
@@ -47,8 +46,8 @@ class DynaConfig(AgentConfig):
             "capacity": 10_000,
             "warmup": 250,
             "updates": 5,
-            "dqn": _DQN,
-            "sac": _SAC,
+            "dqn": DQNConfig.presets["laptop"],
+            "sac": SACConfig.presets["laptop"],
         }
     }
 
@@ -63,7 +62,10 @@ class DynaConfig(AgentConfig):
     )
     branch: int = Field(1, ge=1, le=100, description="Imagined steps from each replayed state.")
     random: float = Field(
-        0.1, ge=0, le=1, description="Share of imagined actions at random, besides the policy's own."
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of imagined actions at random, besides the policy's own.",
     )
     warmup: int = Field(1000, ge=0, description="Updates of the model before it is believed.")
     capacity: int = Field(100_000, ge=1, description="Newest imagined transitions that are kept.")
@@ -72,16 +74,22 @@ class DynaConfig(AgentConfig):
     learning_rate: float = Field(1e-3, gt=0, description="Of the model.")
     clip: float = Field(100.0, gt=0, description="Largest norm of the model's gradient.")
     dqn: DQNConfig = Field(
-        DQNConfig(), description="For discrete actions; keys, batch and discount are those above."
+        _DQN, description="For discrete actions; keys, batch and discount are those above."
     )
     sac: SACConfig = Field(
-        SACConfig(), description="For continuous actions; keys, batch and discount likewise."
+        _SAC, description="For continuous actions; keys, batch and discount likewise."
     )
 
     @field_validator("keys")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         return check_pattern(pattern)
+
+    @model_validator(mode="after")
+    def _holds_a_branch(self) -> DynaConfig:
+        if self.capacity < self.batch_size:
+            raise ValueError(f"capacity: expected at least batch_size, got {self.capacity}")
+        return self
 
 
 class Dyna(Agent):

@@ -121,8 +121,8 @@ class DynaQ(Agent):
         columns = (pairs, batch["return"], self.cells(part(batch, "next/")), batch["discount"])
         errors = [self._live(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
         self.explorer.update(torch.tensor(self.model.time))
-        metrics = {"error": np.mean(np.abs(errors)), "known": self.model.size}
-        found = {name: torch.tensor(float(value)) for name, value in metrics.items()}
+        metrics = {"error": float(np.mean(np.abs(errors))), "known": float(self.model.size)}
+        found = {name: torch.tensor(value) for name, value in metrics.items()}
         return Learned({**found, "random_share": self.explorer.share.clone()})
 
     def state_dict(self) -> dict[str, Any]:
@@ -196,11 +196,12 @@ class Table(nn.Module):
         super().__init__()
         self.actions = actions
         self.register_buffer("values", torch.zeros(states, actions))
-        self.register_buffer("_urgency", torch.zeros(states * actions))
-        self.register_buffer("_best", torch.zeros(states))
-        self.rows = self.values.numpy()
+        best, urgency = torch.zeros(states), torch.zeros(states * actions)
+        self.register_buffer("_best", best)
+        self.register_buffer("_urgency", urgency)
+        # Arrays that share the buffers' memory.
+        self.rows, self.best, self.urgency = self.values.numpy(), best.numpy(), urgency.numpy()
         self.flat = self.rows.reshape(-1)
-        self.urgency, self.best = (t.numpy() for t in (self._urgency, self._best))
 
     def move(self, pair: int, change: float) -> None:
         """Add to the value of a pair."""
@@ -212,6 +213,8 @@ class Table(nn.Module):
 class TablePolicy(Actor):
     """One control step: the best action, any of them if there are several."""
 
+    values: torch.Tensor
+
     def __init__(self, cells: Cells, table: Table, explorer: DiscreteExplorer) -> None:
         super().__init__()
         self.cells, self.explorer = cells, explorer
@@ -221,7 +224,7 @@ class TablePolicy(Actor):
 
     def forward(self, inputs: Tensors) -> Tensors:
         """See `robot_client.bundle`."""
-        values = self.values[self.cells(part(inputs, "in_"))]  # type: ignore[index]
+        values = self.values[self.cells(part(inputs, "in_"))]
         best = values == values.amax(-1, keepdim=True)
         choice = torch.where(best, inputs["in_noise_ties"], -1.0).argmax(-1)
         found: Tensors = self.explorer(choice, inputs)

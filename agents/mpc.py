@@ -101,12 +101,10 @@ class MPC(Agent):
         self.demand = Transitions(config.batch_size, 1, _DISCOUNT)
         self.vectors = Vectors(chosen(observation_space, config.keys)).to(device)
         self.codec = ActionCodec(action_space).to(device)
-        self.dynamics = Dynamics(
-            self.vectors, self.codec.width, config.widths, config.members
-        ).to(device)
-        self._optimizer = FusedAdam(
-            self.dynamics.parameters(), config.learning_rate, config.clip
+        self.dynamics = Dynamics(self.vectors, self.codec.width, config.widths, config.members).to(
+            device
         )
+        self._optimizer = FusedAdam(self.dynamics.parameters(), config.learning_rate, config.clip)
 
     def acting(self) -> Acting:
         """What plans. A carry holds where each particle is, and the chance that it got so far."""
@@ -176,9 +174,7 @@ class Imagine(Graph):
         action = inputs["in_action"].repeat_interleave(share, 0)
         action = action.expand(self.dynamics.members, *action.shape)
         chance = self._by_member(inputs["in_noise_chance"])
-        found = self.outcomes.of(
-            self.dynamics.step(self._by_member(x), action, chance), action
-        )
+        found = self.outcomes.of(self.dynamics.step(self._by_member(x), action, chance), action)
         after, reward, going_on = (
             self._by_candidate(t, share) for t in (found.after, found.reward, found.going_on)
         )
@@ -191,10 +187,12 @@ class Imagine(Graph):
         }
 
     def _by_member(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, P, ...) -> (E, N P / E, ...): each member is asked about its own particles."""
-        apart = x.unflatten(1, (self.dynamics.members, -1))
+        """(N, P, D) -> (E, N P / E, D): each member is asked about its own particles."""
+        members = self.dynamics.members
+        apart = x.reshape(-1, members, x.shape[1] // members, x.shape[2])
         return apart.transpose(0, 1).flatten(1, 2)
 
     def _by_candidate(self, x: torch.Tensor, share: int) -> torch.Tensor:
-        """Inverse of `_by_member`."""
-        return x.unflatten(1, (-1, share)).transpose(0, 1).flatten(1, 2)
+        """(E, N P / E, ...) -> (N, P, ...), its inverse."""
+        apart = x.reshape(len(x), -1, share, *x.shape[2:])
+        return apart.transpose(0, 1).flatten(1, 2)

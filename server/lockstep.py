@@ -104,11 +104,13 @@ class Lockstep:
         # By robot, for each of its episodes: rows so far, those of all robots, and its return.
         self.curves: dict[str, list[tuple[int, float]]] = {name: [] for name in self._robots}
 
-    def train(self, steps: int) -> None:
-        """Let the robots take `steps` steps in all, learning as they go."""
+    def train(self, steps: int, episodes: int | None = None) -> None:
+        """Let the robots take `steps` steps in all, learning as they go; one that is alone, no
+        more than so many `episodes`."""
         names, seed = list(self._robots), self._job.seed
         if len(names) == 1:
-            self._collect(names[0], seed, max_steps=steps)
+            most = {} if episodes is None else {"max_episodes": episodes}
+            self._collect(names[0], seed, max_steps=steps, **most)
             return
         for turn, name in enumerate(itertools.cycle(names)):
             if steps <= 0:
@@ -217,6 +219,7 @@ def run(
     *,
     robots: Sequence[str] = (),
     steps: int,
+    episodes: int | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -234,6 +237,7 @@ def run(
         robot_name: as `robot_client.robots.make_robot` takes it.
         robots: instead of that, several, which take turns in the spaces common to all.
         steps: how many steps the robots take in all.
+        episodes: a robot that is alone stops after so many, if not before.
         seed: of everything.
         config: of the agent.
         options: of each robot, beside those in its name.
@@ -262,7 +266,7 @@ def run(
         start = clock.monotonic()
         lockstep = Lockstep(full, fleet, folder, act)
         try:
-            lockstep.train(steps)
+            lockstep.train(steps, episodes)
             trained = clock.monotonic()
             evaluated = lockstep.evaluate(eval_episodes)
         finally:

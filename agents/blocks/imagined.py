@@ -9,6 +9,7 @@ from torch import nn
 
 from agents.agent import Tensors
 from agents.blocks.dynamics import Dynamics, Experience, Outcomes, Step
+from robot_client.schema import ACTION
 
 Choose = Callable[[torch.Tensor], torch.Tensor]  # observations (B, N) -> actions (B, A) in -1..1
 
@@ -57,17 +58,14 @@ def branches(
     steps: int,
     generator: torch.Generator,
 ) -> list[Experience]:
-    """Imagine `steps` steps from observations (B, N), each by a member drawn anew; no branch goes
-    on after its end. (B,) transitions per step (MBPO: Janner et al. 2019, algorithm 2)."""
-    found, x, alive = [], start, torch.ones(len(start), device=start.device)
+    """Imagine `steps` steps from observations (B, N), each by a member drawn anew; after its end
+    a branch begins again. (B,) transitions per step (MBPO: Janner et al. 2019, algorithm 2)."""
+    found, x = [], start
     for _ in range(steps):
         action = choose(x)
         step = _drawn(outcomes.of(_imagined(dynamics, x, action, generator), action), generator)
         found.append(Experience(x, action, step.after, step.reward, step.going_on))
-        alive = alive * (step.going_on > 0.5).float()
-        # What has ended begins anew where it began: all that is kept is from states that count.
-        x = torch.where(alive[:, None] > 0, step.after, start)
-        alive = torch.ones_like(alive)
+        x = torch.where(step.going_on[:, None] > 0.5, step.after, start)
     return found
 
 
@@ -88,16 +86,14 @@ def _drawn(step: Step, generator: torch.Generator) -> Step:
     return Step(step.after[at], step.reward[at], step.going_on.expand(members, rows)[at])
 
 
-def as_batch(
-    found: Experience, outcomes: Outcomes, discount: float
-) -> Tensors:
+def as_batch(found: Experience, outcomes: Outcomes, discount: float) -> Tensors:
     """Imagined transitions like those of `agents.agent.Transitions`."""
     vectors, action = outcomes.vectors, outcomes.codec.decode(found.action)
     following = {f"next/{k}": t for k, t in vectors.split(found.after).items()}
     return {
         **vectors.split(found.x),
         **following,
-        "action": action,
+        ACTION: action,
         "return": found.reward,
         "discount": discount * found.going_on,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,11 +37,10 @@ class TableModel(nn.Module):
         self.known: NDArray[np.bool_] = self._keep("known", torch.zeros(pairs, dtype=torch.bool))
         self.numbers: Whole = self._keep("numbers", torch.zeros(2, dtype=torch.int64))
 
-    def _keep(self, name: str, tensor: torch.Tensor) -> NDArray[np.generic]:
+    def _keep(self, name: str, tensor: torch.Tensor) -> Any:
         """A buffer of the module, to be worked on as an array that shares its memory."""
         self.register_buffer(f"_{name}", tensor)
-        found: NDArray[np.generic] = tensor.numpy()
-        return found
+        return tensor.numpy()
 
     @property
     def size(self) -> int:

@@ -12,6 +12,11 @@ CLAIMS: dict[str, str] = {
     "dqn": "benchmarks.claims.dqn",
     "mve": "benchmarks.claims.mve",
     "naf": "benchmarks.claims.naf",
+    "dyna": "benchmarks.claims.dyna",
+    "dyna-q": "benchmarks.claims.dyna_q",
+    "dyna-q-plus": "benchmarks.claims.dyna_q_plus",
+    "mpc-cartpole": "benchmarks.claims.mpc_cartpole",
+    "mpc-quadrotor": "benchmarks.claims.mpc_quadrotor",
     "sac": "benchmarks.claims.sac",
     "steve": "benchmarks.claims.steve",
 }
