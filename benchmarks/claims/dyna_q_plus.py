@@ -9,6 +9,7 @@ from benchmarks.claims.claim import Claim, Outcome, Script, Values, Verdict, mea
 from server.lockstep import run
 
 ROBOT, STEPS = "gym:dreamfleet/DynaMaze-Blocking-v0", 3000
+OPTIONS = {"lasting": True}
 PLAIN = {"learning_rate": 1.0, "steps": 10}
 
 
@@ -20,6 +21,7 @@ def changing_maze(seed: int, config: Mapping[str, Any]) -> Outcome:
         steps=STEPS,
         seed=seed,
         config=config,
+        options=OPTIONS,
         train_ratio=1.0,
         min_rows=1,
         max_debt=1000,
@@ -36,7 +38,8 @@ def arm(**config: Any) -> Script:
     def learn_the_changing_maze(seed: int) -> Outcome:
         return changing_maze(seed, config)
 
-    return Script(learn_the_changing_maze, {"robot": ROBOT, "steps": STEPS, "config": config})
+    about = {"robot": ROBOT, "options": OPTIONS, "steps": STEPS, "config": config}
+    return Script(learn_the_changing_maze, about)
 
 
 def judge(values: Values) -> Verdict:

@@ -32,7 +32,7 @@ POLE = "gym:CartPole-v1"
 POLE_CONFIG = {"widths": (64, 64), "discount": 0.98, "target_every": 100}
 POLE_DYNA = {"batch_size": 64, "learning_rate": 1e-3, "double": True, "clip": 10.0}
 POLE_DYNA |= {"widths": (64, 64), "target_every": 100, "random_last": 0.05}
-SHORT_PLAN = {"horizon": 8, "candidates": 32, "iterations": 2, "elites": 6, "explore": 0.1}
+SHORT_PLAN = {"horizon": 15, "candidates": 48, "iterations": 2, "elites": 6, "explore": 0.1}
 TOYS = {
     "dqn": Toy("dqn", POLE, 4000, 60.0, config={**POLE_CONFIG, "random_updates": 1500}),
     "rainbow": Toy("dqn", POLE, 4000, 60.0, preset="rainbow-laptop", config=POLE_CONFIG),
@@ -72,11 +72,11 @@ TOYS = {
     "dyna": Toy(
         "dyna",
         POLE,
-        1500,
+        1200,
         60.0,
-        config={"updates": 4, "warmup": 150, "dqn": {**POLE_DYNA, "random_updates": 1500}},
+        config={"updates": 3, "warmup": 100, "dqn": {**POLE_DYNA, "random_updates": 1000}},
     ),
-    "mpc": Toy("mpc", LINE, 500, 32.0, ratio=128.0, config={"plan": SHORT_PLAN}),
+    "mpc": Toy("mpc", LINE, 500, 24.0, ratio=384.0, config={"plan": SHORT_PLAN}),
     "sac": Toy(
         "sac",
         LINE,
