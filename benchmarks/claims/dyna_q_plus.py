@@ -23,6 +23,7 @@ def changing_maze(seed: int, config: Mapping[str, Any]) -> Outcome:
         config=config,
         options=OPTIONS,
         train_ratio=1.0,
+        rows_per_chunk=1,  # who hears late of what was tried tries it again and again
         min_rows=1,
         max_debt=1000,
         eval_episodes=0,
@@ -38,7 +39,13 @@ def arm(**config: Any) -> Script:
     def learn_the_changing_maze(seed: int) -> Outcome:
         return changing_maze(seed, config)
 
-    about = {"robot": ROBOT, "options": OPTIONS, "steps": STEPS, "config": config}
+    about: dict[str, Any] = {
+        "robot": ROBOT,
+        "options": OPTIONS,
+        "steps": STEPS,
+        "rows_per_chunk": 1,
+    }
+    about |= {"config": config}
     return Script(learn_the_changing_maze, about)
 
 
