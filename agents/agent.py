@@ -51,11 +51,12 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Transitions:
-    """B rows with their n-step successors: columns (B, ...) of the row; `next/<obs>` n rows on (or
-    at the episode's end), `return` the discounted sum of the rewards between, `discount` the
-    factor of the value of the successor: discount**n, or 0 where it is terminal. With a `priority`
-    above 0 a row is drawn in proportion to that power of what `Learned` last said of it, and
-    `chance` (B,) is by how much that was likelier than drawing uniformly."""
+    """B rows with their n-step successors: columns (B, ...) of the row, and `policy/<name>` as the
+    policy's extras were, zeros where none acted; `next/<obs>` n rows on (or at the episode's end),
+    `return` the discounted sum of the rewards between, `discount` the factor of the value of the
+    successor: discount**n, or 0 where it is terminal. With a `priority` above 0 a row is drawn in
+    proportion to that power of what `Learned` last said of it, and `chance` (B,) is by how much
+    that was likelier than drawing uniformly."""
 
     batch: int
     n_step: int = 1
@@ -71,6 +72,11 @@ class GoalTransitions(Transitions):
 
     relabelled: float = 0.8
     strategy: Literal["future", "final", "episode"] = "future"
+
+
+@dataclass(frozen=True)
+class Arrivals(Transitions):
+    """Transitions as they come: each is served once, oldest first, and none is replayed."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from pydantic import Field
 from torch import nn
 
-from agents.agent import Acting, Actor, Tensors
+from agents.agent import Accepted, Acting, Actor, Tensors
 from agents.blocks.actions import ActionCodec
 from agents.blocks.critics import Critic
 from agents.blocks.explore import BoxExplorer, NoiseName
@@ -81,7 +81,7 @@ class DDPG(OffPolicyAgent):
     """Learns a value of actions, and a policy by its gradient (DDPG)."""
 
     config_type: ClassVar[type[DDPGConfig]] = DDPGConfig
-    accepts = ("continuous", "vectors", "images")
+    accepts: ClassVar[tuple[Accepted, ...]] = ("continuous", "vectors", "images")
     config: DDPGConfig
     explorer: BoxExplorer
 
@@ -89,11 +89,17 @@ class DDPG(OffPolicyAgent):
         """What the critic predicts."""
         return Number()
 
+    def critics(self) -> int:
+        """How many critics there are, side by side."""
+        return 1
+
     def _build(self, seen: spaces.Dict, action_space: ActionSpace) -> None:
         config = self.config
         self.codec = bounded_codec(action_space).to(self.device)
         width = self.codec.width
-        self.critic = Critic(seen, width, config.critic_widths, self.head()).to(self.device)
+        self.critic = Critic(seen, width, config.critic_widths, self.head(), self.critics()).to(
+            self.device
+        )
         self.actor = DeterministicActor(self.critic.features.width, config.actor_widths, width).to(
             self.device
         )

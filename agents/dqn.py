@@ -140,6 +140,12 @@ class DQN(OffPolicyAgent):
         policy = GreedyPolicy(self.net, self.explorer)
         return Acting(policy.signature, {"policy": policy})
 
+    @torch.no_grad()
+    def act(self, obs: Tensors) -> torch.Tensor:
+        """(B,) best actions of observations, by what one draw of the weights says."""
+        raw: torch.Tensor = self.net(obs, self._noise())
+        return self.net.head.pred(raw).argmax(-1)
+
     def target(self, batch: Tensors) -> Target:
         """What the values of the batch's actions should be."""
         following = part(batch, "next/")

@@ -122,6 +122,11 @@ class SAC(OffPolicyAgent):
         return Acting(policy.signature, {"policy": policy})
 
     @torch.no_grad()
+    def act(self, obs: Tensors) -> torch.Tensor:
+        """(B, A) sampled actions of observations, in the robot's scale."""
+        return self.codec.decode(self._sample(self.critic.features(obs))[0])
+
+    @torch.no_grad()
     def target(self, batch: Tensors) -> torch.Tensor:
         """(B,) what the values of the batch's actions should be."""
         following = part(batch, "next/")

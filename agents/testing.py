@@ -120,6 +120,9 @@ def random_batch(
             return _columns(rows, (batch, length), generator)
         case Transitions(batch):
             tensors = _columns(rows, (batch,), generator)
+            for name, spec in agent.acting().signature.extras.items():
+                extra = schema.Field(spec.dtype, spec.shape, 2)
+                tensors[f"{schema.EXTRA_PREFIX}{name}"] = _values(extra, (batch,), generator)
             for key in observation_space.spaces:
                 tensors[f"next/{key}"] = _values(rows[key], (batch,), generator)
             tensors["return"] = torch.randn(batch, generator=generator)

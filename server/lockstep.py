@@ -40,7 +40,7 @@ from robot_client.schema import REWARD, Chunk, space_to_json
 from robot_client.seeds import episode_seed
 from server.errors import Conflict, Invalid
 from server.job import Job
-from server.recording import Forget, Recording
+from server.recording import ROWS_PER_CHUNK, Forget, Recording
 from server.replay.store import ReplayStore
 from server.torch_policy import OnePolicy, TorchGraphs, live_manifest
 from server.training import (
@@ -70,6 +70,7 @@ class Lockstep:
         robots: by name, none connected yet, all of the same spaces; they take turns by episodes.
         directory: for the replay and `metrics.jsonl`; Conflict if it holds those of another run.
         act: by the agent's policy or by planning; None takes the agent's choice.
+        rows_per_chunk: how many rows come at once; with 1 it learns before it acts again.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Lockstep:
         robots: Mapping[str, Robot],
         directory: Path,
         act: Act | None = None,
+        rows_per_chunk: int = ROWS_PER_CHUNK,
     ) -> None:
         if (directory / "replay").exists():
             raise Conflict(f"{directory} holds another run: choose an empty folder")
@@ -87,6 +89,7 @@ class Lockstep:
         on_cpu = pick_device(job.device).type == "cpu"
         torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
         self._job, self._robots, self._act = job, dict(robots), act or Act()
+        self._rows_per_chunk = rows_per_chunk
         self._agent = make_agent(job)
         self._store = ReplayStore(directory / "replay")
         self._view = make_view(self._store, self._agent, job.capacity)
@@ -104,11 +107,13 @@ class Lockstep:
         # By robot, for each of its episodes: rows so far, those of all robots, and its return.
         self.curves: dict[str, list[tuple[int, float]]] = {name: [] for name in self._robots}
 
-    def train(self, steps: int) -> None:
-        """Let the robots take `steps` steps in all, learning as they go."""
+    def train(self, steps: int, episodes: int | None = None) -> None:
+        """Let the robots take `steps` steps in all, learning as they go; one that is alone, no
+        more than so many `episodes`."""
         names, seed = list(self._robots), self._job.seed
         if len(names) == 1:
-            self._collect(names[0], seed, max_steps=steps)
+            most = {} if episodes is None else {"max_episodes": episodes}
+            self._collect(names[0], seed, max_steps=steps, **most)
             return
         for turn, name in enumerate(itertools.cycle(names)):
             if steps <= 0:
@@ -168,7 +173,7 @@ class Lockstep:
             self._replay.refresh()
             self._learn()
 
-        return Recording(self._robots[name].task.name, keep)
+        return Recording(self._robots[name].task.name, keep, self._rows_per_chunk)
 
     def _learn(self) -> None:
         if self._sampler is None:
@@ -217,12 +222,14 @@ def run(
     *,
     robots: Sequence[str] = (),
     steps: int,
+    episodes: int | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     directory: Path | None = None,
     eval_episodes: int = 10,
     act: Act | None = None,
+    rows_per_chunk: int = ROWS_PER_CHUNK,
     **job: Any,
 ) -> dict[str, Any]:
     """Train an agent on a robot, or several, and evaluate it. Returns a summary.
@@ -234,12 +241,14 @@ def run(
         robot_name: as `robot_client.robots.make_robot` takes it.
         robots: instead of that, several, which take turns in the spaces common to all.
         steps: how many steps the robots take in all.
+        episodes: a robot that is alone stops after so many, if not before.
         seed: of everything.
         config: of the agent.
         options: of each robot, beside those in its name.
         directory: for metrics and replay; None takes a temporary one.
         eval_episodes: played at the end without exploration.
         act: how to act; None takes the agent's choice.
+        rows_per_chunk: how many rows come at once.
         job: further fields of `server.job.Job`, such as train_ratio.
     """
     specs = list(robots) or [robot_name]
@@ -260,9 +269,9 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
         clock = SystemClock()
         start = clock.monotonic()
-        lockstep = Lockstep(full, fleet, folder, act)
+        lockstep = Lockstep(full, fleet, folder, act, rows_per_chunk)
         try:
-            lockstep.train(steps)
+            lockstep.train(steps, episodes)
             trained = clock.monotonic()
             evaluated = lockstep.evaluate(eval_episodes)
         finally:

@@ -29,12 +29,15 @@ class Recording:
     Args:
         task: name of the robot's task.
         keep: stores a chunk.
+        rows_per_chunk: when it is full.
     """
 
     backlog = 0
 
-    def __init__(self, task: str, keep: Callable[[Chunk], None]) -> None:
-        self.task, self._keep = task, keep
+    def __init__(
+        self, task: str, keep: Callable[[Chunk], None], rows_per_chunk: int = ROWS_PER_CHUNK
+    ) -> None:
+        self.task, self._keep, self._rows_per_chunk = task, keep, rows_per_chunk
         self._rows: list[Columns] = []
         self._seq = self.next_episode = 0
 
@@ -43,7 +46,7 @@ class Recording:
         seq = self._seq
         self._seq, self.next_episode = seq + 1, episode + 1
         self._rows.append(columns)
-        if len(self._rows) == ROWS_PER_CHUNK or bool(columns[IS_LAST]):
+        if len(self._rows) == self._rows_per_chunk or bool(columns[IS_LAST]):
             stacked = {k: np.stack([row[k] for row in self._rows]) for k in self._rows[0]}
             first, self._rows = self._seq - len(self._rows), []
             self._keep(Chunk(_EPOCH, episode, first, stacked, self.task))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents.agent import (
     Agent,
     AgentConfig,
+    Arrivals,
     Demand,
     GoalTransitions,
     Learned,
@@ -26,6 +27,7 @@ from agents.registry import agent_class
 from robot_client.schema import ActionSpace, Task, space_from_json
 from server.device_columns import DeviceColumns
 from server.job import Job
+from server.replay.arrivals import ArrivalSampler
 from server.replay.goals import GoalSampler
 from server.replay.limiter import TrainLimiter
 from server.replay.sampler import Batch, OnPolicyQueue, SequenceSampler
@@ -109,6 +111,8 @@ def make_sampler(
                 relabelled=demand.relabelled,
                 strategy=demand.strategy,
             )
+        case Arrivals(batch, n_step, discount):
+            return ArrivalSampler(view, batch, n_step, discount, rng, replay)
         case Transitions(batch, n_step, discount, priority):
             return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
         case OnPolicy(batch, length, max_lag):

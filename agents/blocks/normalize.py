@@ -125,6 +125,49 @@ class NoNormaliser(nn.Module):
         return self.one
 
 
+class Units(nn.Module):
+    """Mean and deviation of each of `width` numbers: of all batches seen, and later of the newest.
+
+    Args:
+        width: see above.
+        rate: least weight of a new batch.
+        limit: least deviation; what hardly varies is not blown up.
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+    batches: torch.Tensor
+
+    def __init__(self, width: int, rate: float = 1e-3, limit: float = 1e-4) -> None:
+        super().__init__()
+        self.width, self.rate, self.limit = width, rate, limit
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+        self.register_buffer("batches", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, x: torch.Tensor) -> None:
+        """Take in (B, width)."""
+        self.batches.add_(1)
+        share = (1 / self.batches).clamp(min=self.rate)
+        away = x.mean(0) - self.mean
+        spread = x.var(0, unbiased=False) + (1 - share) * away.square()
+        self.mean.add_(share * away)
+        self.variance.lerp_(spread, share)
+
+    def deviation(self) -> torch.Tensor:
+        """(width,) never below the limit."""
+        return self.variance.clamp(min=self.limit**2).sqrt()
+
+    def normalise(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., width) in deviations from the mean."""
+        return (x - self.mean) / self.deviation()
+
+    def restore(self, x: torch.Tensor) -> torch.Tensor:
+        """Inverse of `normalise`."""
+        return x * self.deviation() + self.mean
+
+
 def slow_copy(module: M) -> M:
     """A copy that no gradient reaches, to be moved by `slow_update_`."""
     return copy.deepcopy(module).requires_grad_(False)

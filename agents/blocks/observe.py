@@ -61,6 +61,46 @@ class Features(nn.Module):
         return value.flatten(1)
 
 
+class Vectors(nn.Module):
+    """Observations that are vectors, as one row of numbers and back. `Features` has the same order.
+
+    Raises UnsupportedSpace naming the key at fault: a model predicts numbers, not images.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def __init__(self, space: spaces.Dict) -> None:
+        super().__init__()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        bounds: list[tuple[np.ndarray, np.ndarray]] = []
+        for key in sorted(space.spaces):
+            part = space.spaces[key]
+            if not isinstance(part, spaces.Box) or part.dtype != np.float32:
+                raise UnsupportedSpace(f"observation.{key}", "a Box of float32", part)
+            self.shapes[key] = part.shape
+            bounds.append((part.low.ravel(), part.high.ravel()))
+        for name, values in zip(("low", "high"), zip(*bounds, strict=True), strict=True):
+            self.register_buffer(name, torch.from_numpy(np.concatenate(values)), persistent=False)
+        self._widths = [math.prod(shape) for shape in self.shapes.values()]
+        self.width = sum(self._widths)
+
+    def forward(self, obs: Tensors) -> torch.Tensor:
+        """Observations (..., *shape) by key, and perhaps others -> (..., width)."""
+        axes = [(obs[key], len(shape)) for key, shape in self.shapes.items()]
+        rows = [v.flatten(v.ndim - n) if n else v[..., None] for v, n in axes]
+        return torch.cat(rows, -1)
+
+    def split(self, x: torch.Tensor) -> Tensors:
+        """(..., width) -> (..., *shape) by key."""
+        parts = zip(self.shapes.items(), torch.split(x, self._widths, -1), strict=True)
+        return {key: v.reshape(*x.shape[:-1], *shape) for (key, shape), v in parts}
+
+    def within(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., width) with every number in the bounds of its space."""
+        return x.clamp(self.low, self.high)
+
+
 class Eye(nn.Module):
     """uint8 images (B, H, W, C) -> (B, width), through three convolutions.
 

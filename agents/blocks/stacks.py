@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -19,22 +19,32 @@ def stack(width: int, widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*(Dense(a, b, norm=False, act=True, style=RELU) for a, b in pairs))
 
 
-class Members(nn.Module):
-    """E networks of one shape on the same input, side by side: dense layers with ReLU, then a
-    linear one. (B, width) -> (E, B, outputs)."""
+Activation = Callable[[torch.Tensor], torch.Tensor]
 
-    def __init__(self, members: int, width: int, widths: Sequence[int], outputs: int) -> None:
+
+class Members(nn.Module):
+    """E networks of one shape side by side, on the same input or each on its own: dense layers with
+    an activation, then a linear one. (B, width) or (E, B, width) -> (E, B, outputs)."""
+
+    def __init__(
+        self,
+        members: int,
+        width: int,
+        widths: Sequence[int],
+        outputs: int,
+        activation: Activation = F.relu,
+    ) -> None:
         super().__init__()
-        self.members = members
+        self.members, self._activation = members, activation
         layers = [*pairwise([width, *widths, outputs])]
         self.weights = nn.ParameterList(_weight(members, a, b) for a, b in layers)
         self.biases = nn.ParameterList(torch.zeros(members, 1, b) for _, b in layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, width) -> (E, B, outputs)."""
-        x = x.expand(self.members, *x.shape)
+        """(B, width) or (E, B, width) -> (E, B, outputs)."""
+        x = x.expand(self.members, *x.shape[-2:])
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, F.relu(x) if k else x, weight)
+            x = torch.baddbmm(bias, self._activation(x) if k else x, weight)
         return x
 
 

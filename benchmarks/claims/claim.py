@@ -172,7 +172,7 @@ def reaches(arm: str, level: float, control: str) -> Callable[[Values], Verdict]
 
     def judge(values: Values) -> Verdict:
         worst, best = min(values[arm]), max(values[control])
-        why = f"the worst seed has {worst:.0f}, the gate is {level:g}, {control} at best {best:.0f}"
+        why = f"the worst seed has {worst:.3g}, the gate is {level:g}, {control} at best {best:.3g}"
         return Verdict(worst >= level > best, why)
 
     return judge

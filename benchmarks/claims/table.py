@@ -10,7 +10,15 @@ CLAIMS: dict[str, str] = {
     "d4pg": "benchmarks.claims.d4pg",
     "ddpg": "benchmarks.claims.ddpg",
     "dqn": "benchmarks.claims.dqn",
+    "dyna": "benchmarks.claims.dyna",
+    "dyna-q": "benchmarks.claims.dyna_q",
+    "dyna-q-plus": "benchmarks.claims.dyna_q_plus",
+    "mpc-cartpole": "benchmarks.claims.mpc_cartpole",
+    "mpc-quadrotor": "benchmarks.claims.mpc_quadrotor",
+    "mve": "benchmarks.claims.mve",
+    "naf": "benchmarks.claims.naf",
     "sac": "benchmarks.claims.sac",
+    "steve": "benchmarks.claims.steve",
 }
 
 

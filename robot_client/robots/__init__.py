@@ -21,6 +21,7 @@ ROBOTS: dict[str, str] = {
     "counting": "robot_client.robots.counting:CountingRobot",
     "pointmass": "sim.pointmass:PointMass",
     "sphero": "sim.sphero:Sphero",
+    "torque-arm": "sim.torque_arm:TorqueArm",
     "ur5": "sim.ur5:Ur5",
     "xarm": "sim.xarm:XArm",
 }

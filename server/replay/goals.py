@@ -65,7 +65,7 @@ class GoalSampler(TransitionSampler):
                 steps[known], ended[known] = self._cut(path[known], steps[known], goals[known])
         ends = path[np.arange(len(rows)), steps]
         observed = [n for n in names if n not in NOT_OBSERVED]
-        batch = self._numbers.gather(rows, names)
+        batch = self._numbers.gather(rows, [*names, *view.extras])
         after = self._numbers.gather(ends, observed)
         desired = self._numbers.place(goals)
         batch[self._goals.desired] = after[self._goals.desired] = desired

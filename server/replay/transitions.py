@@ -92,7 +92,7 @@ class TransitionSampler:
         path, steps = self._follow(rows)
         ends = path[:, -1]
         names = view.columns
-        batch = numbers.gather(rows, names)
+        batch = numbers.gather(rows, [*names, *view.extras])
         after = numbers.gather(ends, [n for n in names if n not in NOT_OBSERVED])
         rewards = view.gather(path[:, 1:], [REWARD])[REWARD]
         ended = view.gather(ends, [IS_TERMINAL])[IS_TERMINAL]

@@ -48,10 +48,13 @@ ENVS: dict[str, Row] = {  # without the namespace
 }
 
 
-SUITES: dict[str, Row] = {  # those that need PyBullet, or a library of the extra `envs`
+# Those with numbers as actions, and those that need PyBullet or a library of the extra `envs`.
+SUITES: dict[str, Row] = {
     "CarRacing-v0": Row("sim.envs.car_racing:CarRacing", 1000),
+    "CartPoleSwingUp-v0": Row("sim.envs.cartpole_swingup:CartPoleSwingUp", 200),
     "Push-v0": Row("sim.envs.push:Push", 100),
     "PushSparse-v0": Row("sim.envs.push:Push", 100, {"sparse": True}),
+    "Quadrotor-v0": Row("sim.envs.quadrotor:Quadrotor", 250),
     "Reach-v0": Row("sim.envs.reach:Reach", 50),
     "ReachSparse-v0": Row("sim.envs.reach:Reach", 50, {"sparse": True}),
     "TakeCover-v0": Row("sim.envs.take_cover:TakeCover", None),

@@ -36,10 +36,12 @@ class DynaMaze(Grid):
     shuts and one on the left opens: 10 steps become 16), `shortcut` figure 8.5 (after 3000 steps
     one opens on the right besides that on the left: 16 become 10).
 
-    The steps are counted over all episodes since the last reset with a seed.
+    The steps are counted over all episodes since the last reset with a seed, or since the start.
 
     Args:
         variant: which maze.
+        lasting: a reset with a seed does not bring the first maze back: who seeds every episode
+            would never see it change.
         render_mode: `rgb_array` or None.
 
     Raises:
@@ -49,18 +51,19 @@ class DynaMaze(Grid):
     def __init__(
         self,
         variant: Literal["still", "blocking", "shortcut"] = "still",
+        lasting: bool = False,
         render_mode: str | None = None,
     ) -> None:
         if variant not in PLANS:
             raise ValueError(f"variant: expected one of {sorted(PLANS)}, got {variant!r}")
-        self._plan, self._steps = PLANS[variant], 0
+        self._plan, self._steps, self._lasting = PLANS[variant], 0, lasting
         super().__init__(self._plan.first, [self._plan.start], (0, 8), (0.0, 1.0), render_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.int64, dict[str, Any]]:
-        """Go to the start; with a seed, the maze is as it was at first."""
-        if seed is not None:
+        """Go to the start; with a seed, the maze is as it was at first, unless it is `lasting`."""
+        if seed is not None and not self._lasting:
             self._steps, self.walls = 0, walls_of(self._plan.first)
         return super().reset(seed=seed, options=options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -72,6 +73,19 @@ def enlarged(picture: Picture) -> Picture:
     """Every pixel as a square, so that the longer side is about `RENDER_PIXELS`."""
     factor = max(1, round(RENDER_PIXELS / max(picture.shape[:2])))
     return picture.repeat(factor, 0).repeat(factor, 1)
+
+
+def rods(lines: Sequence[tuple[float, float, float, float, str]]) -> Picture:
+    """A picture (256, 256, 3) of thick lines from x, y to x, y in -1..1, y upwards, in colours."""
+    picture = np.full((RENDER_PIXELS, RENDER_PIXELS, 3), COLOURS["f"], np.uint8)
+    for x0, y0, x1, y1, colour in lines:
+        share = np.linspace(0, 1, RENDER_PIXELS)
+        along = np.stack([y0 + share * (y1 - y0), -x0 - share * (x1 - x0)])
+        row, column = ((1 - along) / 2 * RENDER_PIXELS).astype(int).clip(2, RENDER_PIXELS - 3)
+        for down in range(-2, 3):
+            for right in range(-2, 3):
+                picture[row + down, column + right] = COLOURS[colour]
+    return picture
 
 
 class Drawn(gymnasium.Env[Any, np.int64]):

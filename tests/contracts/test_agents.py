@@ -37,6 +37,7 @@ SPACES = {
 }
 CRITIC = {"batch_size": 4, "actor_widths": (16, 8), "critic_widths": (16, 8)}
 DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
+MODEL = {"batch_size": 4, "widths": (8, 8), "members": 2}
 SMALL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2"), DREAMER),
     "d4pg": {**CRITIC, "atoms": 11, "priority": 0.6},
@@ -50,6 +51,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "double": True,
         "duelling": True,
         "noisy": True,
+    },
+    "dyna": {**MODEL, "updates": 2, "warmup": 1, "capacity": 6, "branch": 2},
+    "dyna-q": {"bins": 3, "bonus": 0.01},
+    "mpc": {**MODEL, "per_member": 2, "sampling": "ts1"},
+    "mve": {**CRITIC, "horizon": 2, "members": 2, "model_widths": (8,), "warm_up": 1},
+    "naf": {
+        "batch_size": 4,
+        "widths": (16, 8),
+        "steps": 5,
+        "refit_every": 2,
+        "on_policy": 0.5,
+        "ilqg": 0.5,
     },
     "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},

@@ -30,6 +30,9 @@ class Toy:
 LINE = 'pointmass {"dims": 1}'
 POLE = "gym:CartPole-v1"
 POLE_CONFIG = {"widths": (64, 64), "discount": 0.98, "target_every": 100}
+POLE_DYNA = {"batch_size": 64, "learning_rate": 1e-3, "double": True, "clip": 10.0}
+POLE_DYNA |= {"widths": (64, 64), "target_every": 100, "random_last": 0.05}
+SHORT_PLAN = {"horizon": 15, "candidates": 48, "iterations": 2, "elites": 6, "explore": 0.1}
 TOYS = {
     "dqn": Toy("dqn", POLE, 4000, 60.0, config={**POLE_CONFIG, "random_updates": 1500}),
     "rainbow": Toy("dqn", POLE, 4000, 60.0, preset="rainbow-laptop", config=POLE_CONFIG),
@@ -37,6 +40,43 @@ TOYS = {
     "d4pg": Toy(
         "d4pg", LINE, 2000, 32.0, config={**SMALL, **FAST, "low": 0.0, "high": 20.0, "n_step": 3}
     ),
+    "mve": Toy(
+        "mve",
+        LINE,
+        2000,
+        32.0,
+        config={
+            **SMALL,
+            **FAST,
+            "deviation": 0.3,
+            "model_widths": (64, 64),
+            "horizon": 2,
+            "warm_up": 200,
+        },
+    ),
+    "naf": Toy(
+        "naf",
+        LINE,
+        1500,
+        32.0,
+        config={
+            "batch_size": 64,
+            "widths": (64, 64),
+            "learning_rate": 2e-3,
+            "discount": 0.95,
+            "imagined_updates": 2,
+            "imagined_until": 600,
+            "refit_every": 100,
+        },
+    ),
+    "dyna": Toy(
+        "dyna",
+        POLE,
+        1200,
+        60.0,
+        config={"updates": 3, "warmup": 100, "dqn": {**POLE_DYNA, "random_updates": 1000}},
+    ),
+    "mpc": Toy("mpc", LINE, 500, 24.0, ratio=384.0, config={"plan": SHORT_PLAN}),
     "sac": Toy(
         "sac",
         LINE,
@@ -66,7 +106,7 @@ def test_it_learns(name: str) -> None:
     assert result["evaluation_mean"] >= toy.gate, result["evaluation"]
 
 
-@pytest.mark.parametrize("name", ["rainbow", "sac"])
+@pytest.mark.parametrize("name", ["naf", "rainbow", "sac"])
 def test_equal_seeds_learn_alike(name: str) -> None:
     toy = TOYS[name]
     one, two, other = (

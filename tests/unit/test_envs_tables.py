@@ -207,3 +207,14 @@ class TestBitFlip:
     def test_no_bits_are_refused(self):
         with pytest.raises(ValueError, match="bits"):
             BitFlip(0)
+
+
+def test_a_lasting_maze_has_changed_whatever_the_seeds_are():
+    for lasting in (False, True):
+        maze = DynaMaze("blocking", lasting=lasting)
+        first = maze.walls.copy()
+        for episode in range(4):
+            maze.reset(seed=episode)
+            for _ in range(300):
+                maze.step(2)
+        assert np.array_equal(maze.walls, first) != lasting

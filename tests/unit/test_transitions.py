@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_client.bundle import TensorSpec
 from robot_client.schema import Chunk
 from server.replay.store import ReplayStore
 from server.replay.transitions import TransitionSampler
 from server.replay.view import ReplayView
 from tests.oracle_cases import Arrays, cases, load
-from tests.unit.replay_rows import Recorder, rows
+from tests.unit.replay_rows import STRIDE, Recorder, rows
 
 FILE = "8_other_algorithms"
 
@@ -65,6 +66,22 @@ def test_n_step_targets_are_the_golden_ones(tmp_path: Path, case: str):
             seen.add(t)
     store.close()
     assert seen == set(range(len(inputs["reward"])))
+
+
+def test_what_the_policy_recorded_comes_with_its_row(tmp_path: Path):
+    store = ReplayStore(tmp_path / "replay")
+    recorder = Recorder(extras=True)
+    store.commit(recorder.chunks(20))
+    store.commit(recorder.chunks(10, extras=False))
+    view = ReplayView(store, extras={"h": TensorSpec("float32", (3,))})
+    view.refresh()
+    batch = TransitionSampler(view, 25, 1, 0.99, np.random.default_rng(0)).sample()
+    assert batch is not None
+    steps = batch["step"][:, 0]
+    known = np.where(steps < STRIDE, steps, 0)
+    np.testing.assert_array_equal(batch["policy/h"], np.repeat(known[:, None], 3, 1))
+    assert not any(name.startswith("next/policy") for name in batch)
+    store.close()
 
 
 def test_rows_follow_each_other_though_robots_write_by_turns(tmp_path: Path):

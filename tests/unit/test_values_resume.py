@@ -21,11 +21,18 @@ from tests.unit.replay_rows import Recorder
 
 SEEN = spaces.Dict(step=spaces.Box(-1e6, 1e6, (1,)))
 SMALL = {"batch_size": 8, "actor_widths": (8,), "critic_widths": (8,)}
+MODEL: Json = {"batch_size": 8, "widths": (8,), "members": 2}
+DISCRETE = ("dqn", "dyna", "dyna-q")
 CONFIGS: dict[str, Json] = {
     "dqn": {"batch_size": 8, "widths": (8,), "noisy": True, "atoms": 11, "priority": 0.5},
+    "dyna": {**MODEL, "warmup": 2, "updates": 2, "capacity": 20, "dqn": {"widths": (8,)}},
+    "dyna-q": {"keys": "step", "limit": 1.0, "steps": 3, "bonus": 0.1},
+    "mpc": MODEL,
     "ddpg": {**SMALL, "priority": 0.6},
     "d4pg": {**SMALL, "priority": 0.0},
     "sac": {"batch_size": 8, "widths": (8,), "priority": 0.6, "n_step": 3},
+    "mve": {**SMALL, "model_widths": (8,), "members": 2, "warm_up": 3},
+    "naf": {"batch_size": 8, "widths": (8,), "steps": 9, "refit_every": 3, "ilqg": 0.5},
 }
 
 
@@ -49,7 +56,7 @@ class Run:
 
 
 def job(name: str) -> Job:
-    action = spaces.Discrete(3) if name == "dqn" else spaces.Box(-1, 1, (1,))
+    action = spaces.Discrete(3) if name in DISCRETE else spaces.Box(-1, 1, (1,))
     described = {"observation_space": space_to_json(SEEN), "action_space": space_to_json(action)}
     return Job(id="e", agent=name, config=CONFIGS[name], device="cpu", **described)
 
@@ -61,7 +68,7 @@ def test_a_restarted_learner_comes_to_equal_losses(tmp_path: Path, name: str) ->
     for _, chunk in chunks:
         for key in ("action", "action_requested"):
             chunk.columns[key] = chunk.columns[key] % 3 / 3
-            if name == "dqn":
+            if name in DISCRETE:
                 chunk.columns[key] = (chunk.columns[key][:, 0] * 3).astype("int64")
         chunk.columns["step"] /= 60
     store.commit(chunks)
