@@ -16,9 +16,11 @@ AGENTS: dict[str, str] = {
     "dreamer": "agents.dreamer:Dreamer",
     "dreamer-v1": "agents.dreamer_v1:DreamerV1",
     "dreamer-v2": "agents.dreamer_v2:DreamerV2",
+    "her": "agents.her:HER",
     "planet": "agents.planet:Planet",
     "random": "agents.random:Random",
     "sac": "agents.sac:SAC",
+    "tdm": "agents.tdm:TDM",
 }
 
 

@@ -29,11 +29,17 @@ CAMERA = spaces.Dict(
 )
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32))
 DISCRETE = spaces.Discrete(3)
+GOALS = spaces.Dict(
+    {k: spaces.Box(-1, 1, (2,), np.float32) for k in ("achieved_goal", "desired_goal")}
+    | VECTOR.spaces
+)
 SPACES = {
     "vector-box": (VECTOR, BOX),
     "vector-discrete": (VECTOR, DISCRETE),
     "fusion-box": (CAMERA, BOX),
     "fusion-discrete": (CAMERA, DISCRETE),
+    "goals-box": (GOALS, BOX),
+    "goals-discrete": (GOALS, DISCRETE),
 }
 CRITIC = {"batch_size": 4, "actor_widths": (16, 8), "critic_widths": (16, 8)}
 DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
@@ -51,9 +57,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "duelling": True,
         "noisy": True,
     },
+    "her": {"batch_size": 4, "widths": (16, 8), "priority": 0.6, "n_step": 2},
     "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},
     "sac": {"batch_size": 4, "widths": (16, 8)},
+    "tdm": {"batch_size": 4, "widths": (16, 8), "priority": 0.6},
 }
 ALL = pytest.mark.parametrize("name", AGENTS)
 
@@ -61,8 +69,17 @@ ALL = pytest.mark.parametrize("name", AGENTS)
 def accepted(name: str) -> list[str]:
     """The kinds of spaces that an agent says it accepts; all but one of each kind are enough."""
     kinds = {"box": "continuous", "discrete": "discrete", "vector": "vectors", "fusion": "images"}
+    kinds["goals"] = "goals"
     accepts = agent_class(name).accepts
-    return [kind for kind in SPACES if all(kinds[word] in accepts for word in kind.split("-"))]
+    found = [kind for kind in SPACES if all(kinds[word] in accepts for word in kind.split("-"))]
+    # Who learns goals needs them; to all others they are vectors like any.
+    return [kind for kind in found if ("goals" in accepts) == kind.startswith("goals")]
+
+
+def refused(name: str) -> list[str]:
+    """The kinds of spaces that an agent must not take."""
+    goals = "goals" in agent_class(name).accepts
+    return [k for k in SPACES if k not in accepted(name) and (goals or not k.startswith("goals"))]
 
 
 def exported(name: str) -> list[str]:
@@ -88,7 +105,7 @@ def test_contract(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(n, k) for n in AGENTS for k in SPACES if k not in accepted(n)]
+    ("name", "kind"), [(n, k) for n in AGENTS for k in refused(n)]
 )
 def test_what_an_agent_does_not_accept_it_refuses(name: str, kind: str) -> None:
     with pytest.raises(UnsupportedSpace, match="expected"):
