@@ -44,10 +44,14 @@ class HERConfig(OffPolicyConfig, GoalKeys):
         "ddpg", description="Who learns actions that are numbers; DQN learns choices."
     )
     strategy: Strategy = Field(
-        "future", description="Where in the episode a goal is taken from: later on, at its end, any."
+        "future",
+        description="Where in the episode a goal is taken from: later on, at its end, any.",
     )
     relabelled: float = Field(
-        0.8, ge=0, le=1, description="Share of rows that get another goal; 0.8 is the paper's k = 4."
+        0.8,
+        ge=0,
+        le=1,
+        description="Share of rows that get another goal; 0.8 is the paper's k = 4.",
     )
     clip_targets: bool = Field(
         True, description="Keep DQN's and DDPG's targets within what the task can ever pay."

@@ -21,7 +21,6 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.agent import Acting, Actor, GoalTransitions, Tensors
-from agents.blocks.actions import ActionCodec
 from agents.blocks.explore import BoxExplorer, NoiseName
 from agents.blocks.goals import GoalKeys
 from agents.blocks.observe import Features, part

@@ -10,7 +10,9 @@ CLAIMS: dict[str, str] = {
     "d4pg": "benchmarks.claims.d4pg",
     "ddpg": "benchmarks.claims.ddpg",
     "dqn": "benchmarks.claims.dqn",
+    "her": "benchmarks.claims.her",
     "sac": "benchmarks.claims.sac",
+    "tdm": "benchmarks.claims.tdm",
 }
 
 

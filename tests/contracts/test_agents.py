@@ -17,6 +17,7 @@ from agents.registry import AGENTS, agent_class
 from agents.testing import check_agent
 from robot_client.bundle import read_safetensors
 from robot_client.onnx_file import initializers
+from robot_client.schema import ActionSpace
 
 VECTOR = spaces.Dict({"vector": spaces.Box(-1, 1, (4,), np.float32)})
 CAMERA = spaces.Dict(
@@ -104,9 +105,7 @@ def test_contract(name: str, kind: str) -> None:
     check_agent(lambda: build(name, kind), *SPACES[kind])
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [(n, k) for n in AGENTS for k in refused(n)]
-)
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in AGENTS for k in refused(n)])
 def test_what_an_agent_does_not_accept_it_refuses(name: str, kind: str) -> None:
     with pytest.raises(UnsupportedSpace, match="expected"):
         build(name, kind)
@@ -123,14 +122,21 @@ def test_every_field_of_the_configuration_is_documented(name: str) -> None:
 def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
     acting = build(name, kind).acting()
     export = ActingExport(acting, *SPACES[kind])
-    _perturb(acting)  # what the graphs were exported with must not matter
+    perturb(acting)  # what the graphs were exported with must not matter
+    acts_as_torch(acting, export, *SPACES[kind])
+
+
+def acts_as_torch(
+    acting: Acting, export: ActingExport, seen: spaces.Dict, action: ActionSpace
+) -> None:
+    """Whatever goes in, the same comes out of both."""
     tensors = read_safetensors(export.weights())
     for part, graph in acting.graphs.items():
         session = _session(export.graphs[part], tensors)
         names = {i.name for i in session.get_inputs()}
         for seed in range(20):
             generator, rows = torch.Generator().manual_seed(seed), 1 + seed
-            inputs = example_inputs(acting, part, *SPACES[kind], generator, rows)
+            inputs = example_inputs(acting, part, seen, action, generator, rows)
             found = session.run(None, {k: t.numpy() for k, t in inputs.items() if k in names})
             with torch.no_grad():
                 expected = graph(inputs)
@@ -141,7 +147,7 @@ def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
                 np.testing.assert_allclose(array, want, rtol=2e-4, atol=atol, err_msg=where)
 
 
-def _perturb(acting: Acting) -> None:
+def perturb(acting: Acting) -> None:
     state = {k: t for g in acting.graphs.values() for k, t in g.state_dict().items()}
     before = {k: t.clone() for k, t in state.items()}
     with torch.no_grad():

@@ -10,7 +10,8 @@ import torch
 from gymnasium import spaces
 
 from agents.agent import Agent
-from robot_client.schema import Json, space_to_json
+from robot_client.rewards import Distance, Goals
+from robot_client.schema import Json, Task, space_to_json
 from server.checkpoint import Checkpoints
 from server.job import Job
 from server.replay.store import ReplayStore
@@ -19,13 +20,17 @@ from server.replay.view import ReplayView
 from server.training import keep, make_agent, make_sampler, make_view, to_tensors, written_back
 from tests.unit.replay_rows import Recorder
 
-SEEN = spaces.Dict(step=spaces.Box(-1e6, 1e6, (1,)))
+SEEN = spaces.Dict({name: spaces.Box(-1e6, 1e6, (1,)) for name in ("step", "wanted")})
+NAMES: dict[str, Json] = {"achieved": "step", "desired": "wanted"}
+TASK = Task("x", reward=Distance("step", "wanted"), goals=Goals("step", "wanted"))
 SMALL = {"batch_size": 8, "actor_widths": (8,), "critic_widths": (8,)}
 CONFIGS: dict[str, Json] = {
     "dqn": {"batch_size": 8, "widths": (8,), "noisy": True, "atoms": 11, "priority": 0.5},
     "ddpg": {**SMALL, "priority": 0.6},
     "d4pg": {**SMALL, "priority": 0.0},
     "sac": {"batch_size": 8, "widths": (8,), "priority": 0.6, "n_step": 3},
+    "her": {"batch_size": 8, "widths": (8,), "priority": 0.6, **NAMES},
+    "tdm": {"batch_size": 8, "widths": (8,), "priority": 0.6, **NAMES},
 }
 
 
@@ -36,7 +41,7 @@ class Run:
         self.agent: Agent = make_agent(job)
         self.view: ReplayView = make_view(store, self.agent, 1000)
         self.view.refresh()
-        found = make_sampler(self.agent.demand, self.view, job.seed)
+        found = make_sampler(self.agent.demand, self.view, job.seed, task=self.agent.task)
         assert isinstance(found, TransitionSampler)
         self.sampler = found
 
@@ -51,6 +56,7 @@ class Run:
 def job(name: str) -> Job:
     action = spaces.Discrete(3) if name == "dqn" else spaces.Box(-1, 1, (1,))
     described = {"observation_space": space_to_json(SEEN), "action_space": space_to_json(action)}
+    described["task"] = TASK.to_json()
     return Job(id="e", agent=name, config=CONFIGS[name], device="cpu", **described)
 
 
@@ -64,6 +70,7 @@ def test_a_restarted_learner_comes_to_equal_losses(tmp_path: Path, name: str) ->
             if name == "dqn":
                 chunk.columns[key] = (chunk.columns[key][:, 0] * 3).astype("int64")
         chunk.columns["step"] /= 60
+        chunk.columns["wanted"] = chunk.columns["step"] % 0.3
     store.commit(chunks)
     one = Run(store, job(name))
     for _ in range(5):
