@@ -18,12 +18,14 @@ AGENTS: dict[str, str] = {
     "dreamer-v2": "agents.dreamer_v2:DreamerV2",
     "dyna": "agents.dyna:Dyna",
     "dyna-q": "agents.dyna_q:DynaQ",
+    "her": "agents.her:HER",
     "mpc": "agents.mpc:MPC",
     "mve": "agents.mve:MVE",
     "naf": "agents.naf:NAF",
     "planet": "agents.planet:Planet",
     "random": "agents.random:Random",
     "sac": "agents.sac:SAC",
+    "tdm": "agents.tdm:TDM",
 }
 
 

@@ -13,12 +13,14 @@ CLAIMS: dict[str, str] = {
     "dyna": "benchmarks.claims.dyna",
     "dyna-q": "benchmarks.claims.dyna_q",
     "dyna-q-plus": "benchmarks.claims.dyna_q_plus",
+    "her": "benchmarks.claims.her",
     "mpc-cartpole": "benchmarks.claims.mpc_cartpole",
     "mpc-quadrotor": "benchmarks.claims.mpc_quadrotor",
     "mve": "benchmarks.claims.mve",
     "naf": "benchmarks.claims.naf",
     "sac": "benchmarks.claims.sac",
     "steve": "benchmarks.claims.steve",
+    "tdm": "benchmarks.claims.tdm",
 }
 
 

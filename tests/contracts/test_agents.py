@@ -17,6 +17,7 @@ from agents.registry import AGENTS, agent_class
 from agents.testing import check_agent
 from robot_client.bundle import read_safetensors
 from robot_client.onnx_file import initializers
+from robot_client.schema import ActionSpace
 
 VECTOR = spaces.Dict({"vector": spaces.Box(-1, 1, (4,), np.float32)})
 CAMERA = spaces.Dict(
@@ -29,11 +30,17 @@ CAMERA = spaces.Dict(
 )
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32))
 DISCRETE = spaces.Discrete(3)
+GOALS = spaces.Dict(
+    {k: spaces.Box(-1, 1, (2,), np.float32) for k in ("achieved_goal", "desired_goal")}
+    | VECTOR.spaces
+)
 SPACES = {
     "vector-box": (VECTOR, BOX),
     "vector-discrete": (VECTOR, DISCRETE),
     "fusion-box": (CAMERA, BOX),
     "fusion-discrete": (CAMERA, DISCRETE),
+    "goals-box": (GOALS, BOX),
+    "goals-discrete": (GOALS, DISCRETE),
 }
 CRITIC = {"batch_size": 4, "actor_widths": (16, 8), "critic_widths": (16, 8)}
 DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
@@ -64,9 +71,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "on_policy": 0.5,
         "ilqg": 0.5,
     },
+    "her": {"batch_size": 4, "widths": (16, 8), "priority": 0.6, "n_step": 2},
     "planet": {"size": "tiny", "batch_size": 2, "batch_length": 8, "ensemble": 2},
     "random": {},
     "sac": {"batch_size": 4, "widths": (16, 8)},
+    "tdm": {"batch_size": 4, "widths": (16, 8), "priority": 0.6},
 }
 ALL = pytest.mark.parametrize("name", AGENTS)
 
@@ -74,8 +83,17 @@ ALL = pytest.mark.parametrize("name", AGENTS)
 def accepted(name: str) -> list[str]:
     """The kinds of spaces that an agent says it accepts; all but one of each kind are enough."""
     kinds = {"box": "continuous", "discrete": "discrete", "vector": "vectors", "fusion": "images"}
+    kinds["goals"] = "goals"
     accepts = agent_class(name).accepts
-    return [kind for kind in SPACES if all(kinds[word] in accepts for word in kind.split("-"))]
+    found = [kind for kind in SPACES if all(kinds[word] in accepts for word in kind.split("-"))]
+    # Who learns goals needs them; to all others they are vectors like any.
+    return [kind for kind in found if ("goals" in accepts) == kind.startswith("goals")]
+
+
+def refused(name: str) -> list[str]:
+    """The kinds of spaces that an agent must not take."""
+    goals = "goals" in agent_class(name).accepts
+    return [k for k in SPACES if k not in accepted(name) and (goals or not k.startswith("goals"))]
 
 
 def exported(name: str) -> list[str]:
@@ -100,9 +118,7 @@ def test_contract(name: str, kind: str) -> None:
     check_agent(lambda: build(name, kind), *SPACES[kind])
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [(n, k) for n in AGENTS for k in SPACES if k not in accepted(n)]
-)
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in AGENTS for k in refused(n)])
 def test_what_an_agent_does_not_accept_it_refuses(name: str, kind: str) -> None:
     with pytest.raises(UnsupportedSpace, match="expected"):
         build(name, kind)
@@ -119,14 +135,21 @@ def test_every_field_of_the_configuration_is_documented(name: str) -> None:
 def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
     acting = build(name, kind).acting()
     export = ActingExport(acting, *SPACES[kind])
-    _perturb(acting)  # what the graphs were exported with must not matter
+    perturb(acting)  # what the graphs were exported with must not matter
+    acts_as_torch(acting, export, *SPACES[kind])
+
+
+def acts_as_torch(
+    acting: Acting, export: ActingExport, seen: spaces.Dict, action: ActionSpace
+) -> None:
+    """Whatever goes in, the same comes out of both."""
     tensors = read_safetensors(export.weights())
     for part, graph in acting.graphs.items():
         session = _session(export.graphs[part], tensors)
         names = {i.name for i in session.get_inputs()}
         for seed in range(20):
             generator, rows = torch.Generator().manual_seed(seed), 1 + seed
-            inputs = example_inputs(acting, part, *SPACES[kind], generator, rows)
+            inputs = example_inputs(acting, part, seen, action, generator, rows)
             found = session.run(None, {k: t.numpy() for k, t in inputs.items() if k in names})
             with torch.no_grad():
                 expected = graph(inputs)
@@ -137,7 +160,7 @@ def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
                 np.testing.assert_allclose(array, want, rtol=2e-4, atol=atol, err_msg=where)
 
 
-def _perturb(acting: Acting) -> None:
+def perturb(acting: Acting) -> None:
     state = {k: t for g in acting.graphs.values() for k, t in g.state_dict().items()}
     before = {k: t.clone() for k, t in state.items()}
     with torch.no_grad():

@@ -33,7 +33,16 @@ POLE_CONFIG = {"widths": (64, 64), "discount": 0.98, "target_every": 100}
 POLE_DYNA = {"batch_size": 64, "learning_rate": 1e-3, "double": True, "clip": 10.0}
 POLE_DYNA |= {"widths": (64, 64), "target_every": 100, "random_last": 0.05}
 SHORT_PLAN = {"horizon": 15, "candidates": 48, "iterations": 2, "elites": 6, "explore": 0.1}
+# Three bits are flipped at random until they are right, seven are not. Who stands still among the
+# points is a unit away, ten times; who goes straight there leaves about three in all.
+BITS = 'gym:dreamfleet/BitFlip-v0 {"bits": 7}'
+BITS_CONFIG = {"batch_size": 64, "widths": (128,), "target_rate": 0.01}
+POINTS = "tests.unit.points:Points"
+POINTS_CONFIG = {"batch_size": 64, "widths": (64, 64), "target_rate": 0.02}
 TOYS = {
+    "her": Toy("her", BITS, 2500, -4.5, ratio=32.0, config=BITS_CONFIG),
+    "her-ddpg": Toy("her", POINTS, 1500, -6.5, config={**POINTS_CONFIG, "random_first": 0.3}),
+    "tdm": Toy("tdm", POINTS, 1500, -6.5, config={**POINTS_CONFIG, "horizon": 5}),
     "dqn": Toy("dqn", POLE, 4000, 60.0, config={**POLE_CONFIG, "random_updates": 1500}),
     "rainbow": Toy("dqn", POLE, 4000, 60.0, preset="rainbow-laptop", config=POLE_CONFIG),
     "ddpg": Toy("ddpg", LINE, 2000, 32.0, config={**SMALL, **FAST, "deviation": 0.3}),
@@ -106,7 +115,7 @@ def test_it_learns(name: str) -> None:
     assert result["evaluation_mean"] >= toy.gate, result["evaluation"]
 
 
-@pytest.mark.parametrize("name", ["naf", "rainbow", "sac"])
+@pytest.mark.parametrize("name", ["her", "naf", "rainbow", "sac", "tdm"])
 def test_equal_seeds_learn_alike(name: str) -> None:
     toy = TOYS[name]
     one, two, other = (

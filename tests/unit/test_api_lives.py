@@ -39,6 +39,7 @@ def test_the_learner_starts_with_the_first_robot_and_its_policy_comes_back(tmp_p
     assert metrics["latest"] == {"loss": 0.5, "ratio": 32.0}
     assert metrics["series"]["loss"] == {
         "time": [1000.0],
+        "rows": [100],
         "updates": [6],
         "value": [0.5],
         "low": [0.5],

@@ -18,7 +18,6 @@ from server.storage import (
 )
 from tests.unit.test_storage import episode, experiment
 
-
 ROWS = 3 * 2**31  # more than 32 bits hold
 
 

@@ -10,7 +10,8 @@ import torch
 from gymnasium import spaces
 
 from agents.agent import Agent
-from robot_client.schema import Json, space_to_json
+from robot_client.rewards import Distance, Goals
+from robot_client.schema import Json, Task, space_to_json
 from server.checkpoint import Checkpoints
 from server.job import Job
 from server.replay.store import ReplayStore
@@ -19,7 +20,9 @@ from server.replay.view import ReplayView
 from server.training import keep, make_agent, make_sampler, make_view, to_tensors, written_back
 from tests.unit.replay_rows import Recorder
 
-SEEN = spaces.Dict(step=spaces.Box(-1e6, 1e6, (1,)))
+SEEN = spaces.Dict({name: spaces.Box(-1e6, 1e6, (1,)) for name in ("step", "wanted")})
+NAMES: dict[str, Json] = {"achieved": "step", "desired": "wanted"}
+TASK = Task("x", reward=Distance("step", "wanted"), goals=Goals("step", "wanted"))
 SMALL = {"batch_size": 8, "actor_widths": (8,), "critic_widths": (8,)}
 MODEL: Json = {"batch_size": 8, "widths": (8,), "members": 2}
 DISCRETE = ("dqn", "dyna", "dyna-q")
@@ -33,6 +36,8 @@ CONFIGS: dict[str, Json] = {
     "sac": {"batch_size": 8, "widths": (8,), "priority": 0.6, "n_step": 3},
     "mve": {**SMALL, "model_widths": (8,), "members": 2, "warm_up": 3},
     "naf": {"batch_size": 8, "widths": (8,), "steps": 9, "refit_every": 3, "ilqg": 0.5},
+    "her": {"batch_size": 8, "widths": (8,), "priority": 0.6, **NAMES},
+    "tdm": {"batch_size": 8, "widths": (8,), "priority": 0.6, **NAMES},
 }
 
 
@@ -43,7 +48,7 @@ class Run:
         self.agent: Agent = make_agent(job)
         self.view: ReplayView = make_view(store, self.agent, 1000)
         self.view.refresh()
-        found = make_sampler(self.agent.demand, self.view, job.seed)
+        found = make_sampler(self.agent.demand, self.view, job.seed, task=self.agent.task)
         assert isinstance(found, TransitionSampler)
         self.sampler = found
 
@@ -58,6 +63,7 @@ class Run:
 def job(name: str) -> Job:
     action = spaces.Discrete(3) if name in DISCRETE else spaces.Box(-1, 1, (1,))
     described = {"observation_space": space_to_json(SEEN), "action_space": space_to_json(action)}
+    described["task"] = TASK.to_json()
     return Job(id="e", agent=name, config=CONFIGS[name], device="cpu", **described)
 
 
@@ -71,6 +77,7 @@ def test_a_restarted_learner_comes_to_equal_losses(tmp_path: Path, name: str) ->
             if name in DISCRETE:
                 chunk.columns[key] = (chunk.columns[key][:, 0] * 3).astype("int64")
         chunk.columns["step"] /= 60
+        chunk.columns["wanted"] = chunk.columns["step"] % 0.3
     store.commit(chunks)
     one = Run(store, job(name))
     for _ in range(5):
