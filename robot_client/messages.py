@@ -5,7 +5,7 @@ A message is a msgpack header frame and one raw frame per array. The header is
 Nothing is ever unpickled. `decode` accepts what the dataclasses below declare and nothing else.
 
 Robot to server: Hello, Upload, Heartbeat, BlobRequest, PolicyReport, Event, CommandDone.
-Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command.
+Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command, Evaluate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from robot_client import wire
 from robot_client.schema import Columns, Json
 from robot_client.wire import Frame, Limits
 
-PROTOCOL = 3
+PROTOCOL = 4
 Verb = Literal["pause", "resume", "stop", "release", "reset", "end_episode", "success", "failure"]
 
 
@@ -47,6 +47,7 @@ class Upload:
     """A chunk of rows, with the name of the task that the robot had; its columns travel as arrays.
 
     Rows may wait on the robot's disk while it is given another task, which its Hello then says.
+    `tag` is `robot_client.schema.Tag.to_json()`.
     """
 
     epoch: str
@@ -54,6 +55,7 @@ class Upload:
     first_seq: int
     task: str
     columns: Columns = field(default_factory=dict)
+    tag: Json = field(default_factory=dict)
 
 
 UNKNOWN = -1.0  # of a number that cannot be negative
@@ -66,7 +68,8 @@ class Heartbeat:
     `safety` is the rung of the ladder: fresh, cached, hold, stop or estop. `surprise` is how far
     the last observation was from what the policy's model expected, in nats; UNKNOWN where no
     policy says. `latency` is the seconds that the slowest of the last hundred or so choices of an
-    action took, 0 before the first.
+    action took, 0 before the first. `evaluation` is the number of the evaluation that the robot is
+    to play episodes for, 0 of none.
     """
 
     tick: int
@@ -79,6 +82,7 @@ class Heartbeat:
     episode: int
     surprise: float
     latency: float
+    evaluation: int
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,22 @@ class Command:
     episode: int
 
 
+@dataclass(frozen=True)
+class Evaluate:
+    """The next `episodes` episodes that the robot begins with this version belong to `evaluation`.
+
+    They keep their version to the end, take the mode of its actions and do not explore; one that is
+    cut does not count. Replaces what was ordered before; no episodes take it back. `learn` is
+    passed on with the rows.
+    """
+
+    evaluation: int
+    experiment: str
+    version: int
+    episodes: int
+    learn: bool
+
+
 Message = (
     Hello
     | Upload
@@ -204,6 +224,7 @@ Message = (
     | PolicyOffer
     | BlobPart
     | Command
+    | Evaluate
 )
 
 KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from robot_client.messages import Event
 from robot_client.schema import (
+    ACTION,
+    ACTION_REQUESTED,
     IS_FIRST,
     IS_LAST,
     IS_TERMINAL,
+    NO_POLICY,
     POLICY_VERSION,
     REWARD,
     SOURCE,
     Chunk,
+    Columns,
     Source,
 )
-from server.storage import Episode
+from server.storage import Episode, EpisodeKey
+
+_OF_POLICIES = frozenset({Source.POLICY, Source.PLANNER, Source.RANDOM, Source.HOLD})
 
 
 @dataclass
@@ -26,7 +38,11 @@ class _Sum:
     policy_first: int
     rows: int = 0
     total_reward: float = 0.0
+    moved: float = 0.0  # sum over the steps
+    safety_events: int = 0
+    holding: bool = False  # the newest row is a hold
     sources: Counter[int] = field(default_factory=Counter)
+    versions: set[int] = field(default_factory=set)  # that chose an action
 
 
 class EpisodeBook:
@@ -38,9 +54,20 @@ class EpisodeBook:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str], _Sum] = {}
+        self._events: Counter[tuple[str, EpisodeKey]] = Counter()
 
-    def add(self, robot: str, experiment: str, chunk: Chunk, now: float) -> Episode | None:
-        """Count a stored chunk. Returns the episode when the chunk ends it."""
+    def event(self, experiment: str, key: EpisodeKey, event: Event) -> None:
+        """Count what a robot says of its safety during an episode. Its holds are in its rows."""
+        if is_safety(event):
+            self._events[experiment, key] += 1
+
+    def add(
+        self, robot: str, experiment: str, chunk: Chunk, now: float, action_space: Any = None
+    ) -> Episode | None:
+        """Count a stored chunk. Returns the episode when the chunk ends it.
+
+        `action_space` is its description, if it is known; its range is the unit of interventions.
+        """
         columns, stream = chunk.columns, (experiment, robot, chunk.epoch)
         if columns[IS_FIRST][0]:
             self._sums[stream] = _Sum(chunk.episode, int(columns[POLICY_VERSION][0]))
@@ -51,20 +78,66 @@ class EpisodeBook:
         so_far.total_reward += float(columns[REWARD].sum(dtype="float64"))
         acted = ~columns[IS_LAST]  # nothing is done after the last row
         so_far.sources.update(columns[SOURCE][acted].tolist())
+        so_far.versions |= set(columns[POLICY_VERSION][acted].tolist()) - {NO_POLICY}
+        so_far.moved += _moved(columns, acted, action_space or {})
+        _count_holds(so_far, columns[SOURCE][acted].tolist())
         if not columns[IS_LAST][-1]:
             return None
         del self._sums[stream]
+        key = EpisodeKey(robot, chunk.epoch, chunk.episode)
+        so_far.safety_events += self._events[experiment, key]
+        self._forget_events(experiment, key)
         return _finished(robot, experiment, chunk, so_far, now)
+
+    def _forget_events(self, experiment: str, key: EpisodeKey) -> None:
+        """Of this episode and of those before it, which have come to no end."""
+        for other in [k for k in self._events if k[0] == experiment and k[1][:2] == key[:2]]:
+            if other[1].episode <= key.episode:
+                del self._events[other]
+
+
+def is_safety(event: Event) -> bool:
+    """Whether a robot's event counts as one of its safety: a fall, an emergency stop, or a stop
+    by the watchdog. Holds are counted by rows."""
+    stops = event.kind == "safety" and event.text.startswith("estop")
+    watchdog = event.kind == "safety_stop" and not event.text.startswith("hold")
+    return event.kind == "fall" or stops or watchdog
+
+
+def _count_holds(so_far: _Sum, sources: list[int]) -> None:
+    """One hold is one event, however long it lasts."""
+    for source in sources:
+        holds = source == Source.HOLD
+        so_far.safety_events += holds and not so_far.holding
+        so_far.holding = holds
+
+
+def _moved(columns: Columns, acted: Any, space: Mapping[str, Any]) -> float:
+    """Sum over the rows of the mean distance between action asked for and executed, in ranges."""
+    if ACTION not in columns or not acted.any():
+        return 0.0
+    executed, asked = columns[ACTION][acted], columns[ACTION_REQUESTED][acted]
+    if executed.ndim == 1:
+        return float((executed != asked).sum())
+    low, high = (np.asarray(space.get(name, bound), float) for name, bound in (("low", -1), ("high", 1)))
+    width = np.where(np.isfinite(high - low) & (high > low), high - low, 1.0)
+    width = width.reshape(executed.shape[1:]) if width.ndim else width
+    distance = np.abs(executed.astype(float) - asked) / width
+    total = float(distance.reshape(len(distance), -1).mean(1).sum())
+    return total if math.isfinite(total) else 0.0
 
 
 def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float) -> Episode:
     most = total.sources.most_common(1)
+    one_version = len(total.versions | {total.policy_first} - {NO_POLICY}) == 1
+    by_policy = _OF_POLICIES.issuperset(total.sources)
+    steps = total.rows - 1
     return Episode(
         experiment=experiment,
         robot=robot,
         epoch=chunk.epoch,
         episode=chunk.episode,
-        steps=total.rows - 1,
+        steps=steps,
         total_reward=total.total_reward,
         policy_first=total.policy_first,
         policy_last=int(chunk.columns[POLICY_VERSION][-1]),
@@ -72,4 +145,8 @@ def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float
         is_terminal=bool(chunk.columns[IS_TERMINAL][-1]),
         ended_at=now,
         task=chunk.task,
+        evaluation=chunk.tag.evaluation or None,
+        fair=one_version and by_policy and not chunk.tag.cut,
+        safety_events=total.safety_events,
+        intervention=total.moved / max(1, steps),
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.messages import ANY_EPISODE, Heartbeat, Verb
+from robot_client.messages import ANY_EPISODE, Evaluate, Heartbeat, Verb
 from robot_client.schema import Json
 from server.replay.store import ReplayStore
 from server.sessions import Order
@@ -77,6 +77,10 @@ class Fleet(Protocol):
 
     def command(self, robot: str, verb: Verb, episode: int = ANY_EPISODE) -> int:
         """Send a command to a connected robot; returns its id. Raises NotFound."""
+        ...
+
+    def evaluate(self, robot: str, order: Evaluate) -> None:
+        """Give a robot this order, if it is connected."""
         ...
 
     def order(self, number: int) -> Order:

@@ -32,6 +32,7 @@ from robot_client.messages import (
     BlobPart,
     BlobRequest,
     CommandDone,
+    Evaluate,
     Event,
     Heartbeat,
     Hello,
@@ -45,7 +46,7 @@ from robot_client.messages import (
     decode,
     encode,
 )
-from robot_client.schema import Chunk, Json, check_columns, is_name
+from robot_client.schema import Chunk, Json, Tag, check_columns, is_name
 from robot_client.wire import Limits
 from server.curve import Curve, is_loopback, lock
 from server.directory import Directory
@@ -186,6 +187,12 @@ class Gateway:
         command = self._orders.add(robot, verb, episode)
         self._send(session.peer, command)
         return command.id
+
+    def evaluate(self, robot: str, order: Evaluate) -> None:
+        """Give a robot this order, if it is connected."""
+        session = self._sessions.of_robot(robot)
+        if session is not None:
+            self._send(session.peer, order)
 
     def let_go(self, robot: str) -> None:
         """End the robot's session, if it has one: it says hello again, and may join elsewhere."""
@@ -362,7 +369,8 @@ class Gateway:
         check_columns(session.fields, columns)
         if session.camera:
             session.image = columns[session.camera][-1]
-        chunk = Chunk(upload.epoch, upload.episode, upload.first_seq, columns, upload.task)
+        place = (upload.epoch, upload.episode, upload.first_seq)
+        chunk = Chunk(*place, columns, upload.task, Tag.from_json(upload.tag))
         size = row_bytes(columns)
         self._writer.put(Delivery(session.peer, session.experiment, session.robot, chunk, size))
 
