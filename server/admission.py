@@ -58,6 +58,15 @@ def next_place(
         return None
 
 
+def leaves(experiments: Sequence[Experiment], robot: Robot, here: Experiment) -> bool:
+    """Whether a robot of `here` is to leave it for another: it has ended, or the robot is assigned
+    elsewhere."""
+    if here.state in LIVE and robot.assigned in (None, here.id):
+        return False
+    place = next_place(experiments, robot, here)
+    return place is not None and place is not here
+
+
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:
     for where, ours, theirs in (
         ("observation_space", experiment.observation_space, observation),

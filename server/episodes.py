@@ -25,7 +25,7 @@ from robot_client.schema import (
     Columns,
     Source,
 )
-from server.storage import Episode, EpisodeKey
+from server.storage import Episode
 
 _OF_POLICIES = frozenset({Source.POLICY, Source.PLANNER, Source.RANDOM, Source.HOLD})
 
@@ -54,12 +54,21 @@ class EpisodeBook:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str, str], _Sum] = {}
-        self._events: Counter[tuple[str, EpisodeKey]] = Counter()
+        self._early: Counter[tuple[str, str]] = Counter()  # events before an episode's first rows
 
-    def event(self, experiment: str, key: EpisodeKey, event: Event) -> None:
-        """Count what a robot says of its safety during an episode. Its holds are in its rows."""
-        if is_safety(event):
-            self._events[experiment, key] += 1
+    def event(self, robot: str, experiment: str, event: Event) -> None:
+        """Count what a robot says of its safety. Its holds are in its rows.
+
+        It says so at once, and rows follow: the event is of the episode that is running or, between
+        two, of the next.
+        """
+        if not is_safety(event):
+            return
+        running = [s for (e, r, _), s in self._sums.items() if (e, r) == (experiment, robot)]
+        if running:
+            running[-1].safety_events += 1
+        else:
+            self._early[experiment, robot] += 1
 
     def add(
         self, robot: str, experiment: str, chunk: Chunk, now: float, action_space: Any = None
@@ -70,7 +79,9 @@ class EpisodeBook:
         """
         columns, stream = chunk.columns, (experiment, robot, chunk.epoch)
         if columns[IS_FIRST][0]:
+            self._sums.pop(stream, None)  # the newest comes last
             self._sums[stream] = _Sum(chunk.episode, int(columns[POLICY_VERSION][0]))
+            self._sums[stream].safety_events = self._early.pop((experiment, robot), 0)
         so_far = self._sums.get(stream)
         if so_far is None or so_far.number != chunk.episode:
             return None
@@ -84,16 +95,7 @@ class EpisodeBook:
         if not columns[IS_LAST][-1]:
             return None
         del self._sums[stream]
-        key = EpisodeKey(robot, chunk.epoch, chunk.episode)
-        so_far.safety_events += self._events[experiment, key]
-        self._forget_events(experiment, key)
         return _finished(robot, experiment, chunk, so_far, now)
-
-    def _forget_events(self, experiment: str, key: EpisodeKey) -> None:
-        """Of this episode and of those before it, which have come to no end."""
-        for other in [k for k in self._events if k[0] == experiment and k[1][:2] == key[:2]]:
-            if other[1].episode <= key.episode:
-                del self._events[other]
 
 
 def is_safety(event: Event) -> bool:
@@ -119,7 +121,8 @@ def _moved(columns: Columns, acted: Any, space: Mapping[str, Any]) -> float:
     executed, asked = columns[ACTION][acted], columns[ACTION_REQUESTED][acted]
     if executed.ndim == 1:
         return float((executed != asked).sum())
-    low, high = (np.asarray(space.get(name, bound), float) for name, bound in (("low", -1), ("high", 1)))
+    low = np.asarray(space.get("low", -np.inf), float)
+    high = np.asarray(space.get("high", np.inf), float)
     width = np.where(np.isfinite(high - low) & (high > low), high - low, 1.0)
     width = width.reshape(executed.shape[1:]) if width.ndim else width
     distance = np.abs(executed.astype(float) - asked) / width

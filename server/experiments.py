@@ -17,9 +17,8 @@ from robot_client.messages import Verb as RobotVerb
 from robot_client.schema import Chunk, Json, space_from_json, space_to_json
 from server import checkpoint_files
 from server.admission import (
-    LIVE,
     STILL,
-    next_place,
+    leaves,
     place_for,
     refuse_busy_robots,
     refuse_taken_robots,
@@ -28,6 +27,7 @@ from server.datasets.demonstrations import begin_with, refuse_changed
 from server.descriptions import write_description
 from server.episodes import EpisodeBook
 from server.errors import Conflict, NotFound
+from server.evaluation.overseer import Overseer
 from server.feed import Feed
 from server.fleet import Fleet
 from server.journal import Journal
@@ -82,6 +82,8 @@ class Experiments:
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
         self._known: dict[str, Experiment] = {}
+        parts = (storage, writer, self.rollout, self.roster, self.journal, self._clock)
+        self.overseer = Overseer(settings.experiment_dir, self._known, *parts)
         self._locks: dict[str, asyncio.Lock] = {}
         self._moving: set[str] = set()  # robots on their way to another experiment
         self._launches: set[asyncio.Task[None]] = set()
@@ -96,6 +98,7 @@ class Experiments:
             await asyncio.to_thread(self._news.load, self._storage, experiment.id)
         await self.roster.load()
         await self.rollout.load()
+        await self.overseer.load()
 
     async def open(self, fleet: Fleet) -> None:
         """Offer the latest policies and go on with what was running."""
@@ -104,9 +107,11 @@ class Experiments:
             await self.rollout.open(fleet, experiment.id)
             if experiment.state == "running":
                 await self._launch(experiment)
+        await self.overseer.open(fleet)
 
     async def close(self) -> None:
         """Let every learner checkpoint and end. What was running will go on after a restart."""
+        await self.overseer.close()
         for launch in self._launches:
             launch.cancel()
         await self._supervisor.close()
@@ -141,6 +146,8 @@ class Experiments:
                 robots=tuple(old.robots),
                 notes=old.notes,
                 demonstrations=tuple(old.demonstrations),
+                evaluation=old.evaluation,
+                rollout=old.rollout,
                 **old.settings,
             )
         )
@@ -149,8 +156,9 @@ class Experiments:
         """Change name or notes. Raises NotFound."""
         async with self._lock(experiment_id):
             experiment = self.get(experiment_id)
-            for field, value in change.model_dump(exclude_none=True).items():
-                setattr(experiment, field, value)
+            for field in change.model_fields_set:
+                if (value := change.model_dump(mode="json")[field]) is not None:
+                    setattr(experiment, field, value)
             await self._save(experiment)
         return experiment
 
@@ -171,6 +179,7 @@ class Experiments:
             self._reach().forget(experiment_id)
             del self._known[experiment_id]
             self.roster.forget(experiment_id)
+            self.overseer.forget(experiment_id)
             self.rollout.forget(experiment_id)
             self._news.forget(experiment_id)
             await self._writer.flush()
@@ -289,8 +298,10 @@ class Experiments:
             return
         experiment.rows += chunk.rows
         self._writer.put(experiment)
-        episode = self._book.add(robot, experiment_id, chunk, self._clock.wall())
+        now, space = self._clock.wall(), experiment.action_space
+        episode = self._book.add(robot, experiment_id, chunk, now, space)
         if episode is not None:
+            self.overseer.finished(episode)
             self._writer.put(episode)
 
     def learner_state(self, experiment_id: str) -> str:
@@ -306,10 +317,12 @@ class Experiments:
             text = f"refused version {report.version}: {report.error}"
             experiment = report.experiment if report.experiment in self._known else None
             self.journal.note("policy_refused", text, experiment, robot)
+            self.overseer.refused(robot, report)
 
     def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
         """A robot has something to say to an operator."""
         self.journal.note(event.kind, event.text, experiment, robot)
+        self._book.event(robot, experiment, event)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
         """A robot is alive. When its place is elsewhere, it moves.
@@ -317,6 +330,7 @@ class Experiments:
         It must stand still and have delivered its rows: a new epoch begins there.
         """
         self.roster.heard(robot)
+        self.overseer.heard(robot, experiment, heartbeat)
         if heartbeat.backlog_rows or heartbeat.safety not in STILL:
             return
         if self._moves(robot, experiment):
@@ -423,14 +437,8 @@ class Experiments:
                 self._reach().command(session.robot, "pause")
 
     def _moves(self, robot: str, experiment: str) -> bool:
-        """Whether a robot of the experiment is to leave it for another: its own has ended, or it
-        is assigned elsewhere."""
-        here = self._known[experiment]
-        assigned = self.roster.assigned(robot)
-        if here.state in LIVE and assigned in (None, here.id):
-            return False
-        place = next_place(self.all(), self.roster.get(robot), here)
-        return place is not None and place is not here
+        """Whether a robot of the experiment is to leave it for another."""
+        return leaves(self.all(), self.roster.get(robot), self._known[experiment])
 
     def _reach(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"

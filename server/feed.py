@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from robot_client.schema import Json
 
-Kind = Literal["event", "metrics", "experiment", "robots", "lost"]
+Kind = Literal["event", "metrics", "experiment", "evaluation", "robots", "lost"]
 _WAITING = 1000
 
 

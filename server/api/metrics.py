@@ -18,6 +18,7 @@ from server.api.schemas import MetricsView, SeriesView
 from server.storage import Bucket, Storage
 
 EPISODE_RETURN = "episode_return"
+EVALUATION_RETURN = "evaluation_return"
 _FOREVER = 1e300
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
@@ -38,7 +39,8 @@ async def query_metrics(
     """The newest value of every metric, and the series named, thinned to at most `points`.
 
     A point is the mean of the values of an equal length of time, with the lowest and the highest.
-    `episode_return` is the sum of rewards of each episode; its `updates` is its policy's version.
+    `episode_return` is the sum of rewards of each episode played to learn, `evaluation_return` that
+    of each fair one without exploring; their `updates` is the policy's version.
     """
     service.experiments.get(experiment)
     await service.writer.settle()
@@ -56,9 +58,9 @@ async def query_metrics(
 
 @router.get("/names", responses=problems(404))
 async def list_metric_names(service: Running, experiment: Experiment) -> list[str]:
-    """Every metric that the experiment has, and `episode_return`."""
+    """Every metric that the experiment has, `episode_return` and `evaluation_return`."""
     service.experiments.get(experiment)
-    return sorted({EPISODE_RETURN, *service.experiments.latest_metrics(experiment)})
+    return sorted({EPISODE_RETURN, EVALUATION_RETURN, *service.experiments.latest_metrics(experiment)})
 
 
 @router.get(
@@ -93,8 +95,8 @@ def _csv(storage: Storage, experiment: str, names: list[str]) -> Iterator[str]:
 def _buckets(
     storage: Storage, experiment: str, name: str, span: tuple[float, float], points: int
 ) -> list[Bucket]:
-    if name == EPISODE_RETURN:
-        return storage.return_buckets(experiment, *span, points)
+    if name in (EPISODE_RETURN, EVALUATION_RETURN):
+        return storage.return_buckets(experiment, *span, points, name == EVALUATION_RETURN)
     return storage.metric_buckets(experiment, name, *span, points)
 
 

@@ -179,7 +179,7 @@ class Course(Base):
 
     The rule offers `stable` to all robots but the `canaries`, which try `candidate`; `previous` is
     what `stable` took the place of, and is still compared with; no version up to `refused` is tried
-    again; `looks` are those taken at the newest. `best` was best when evaluated, and `checkpoint`
+    again; `looks` are those taken at the candidate, `watched` those at `stable`. `best` was best when evaluated, and `checkpoint`
     is the one nearest to it.
     """
 
@@ -191,6 +191,7 @@ class Course(Base):
     candidate: Mapped[int | None]
     canaries: Mapped[list[str]]
     looks: Mapped[int]
+    watched: Mapped[int]
     refused: Mapped[int]
     best: Mapped[int | None]
     checkpoint: Mapped[int | None]

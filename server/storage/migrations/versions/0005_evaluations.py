@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("candidate", sa.Integer(), nullable=True),
         sa.Column("canaries", sa.JSON(), nullable=False),
         sa.Column("looks", sa.Integer(), nullable=False),
+        sa.Column("watched", sa.Integer(), nullable=False),
         sa.Column("refused", sa.Integer(), nullable=False),
         sa.Column("best", sa.Integer(), nullable=True),
         sa.Column("checkpoint", sa.Integer(), nullable=True),
