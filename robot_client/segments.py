@@ -213,8 +213,8 @@ def _scan_record(segment: Segment, payload: memoryview) -> None:
     stride = PREFIX.size + len(payload)
     kind = bytes(payload[:1])
     if kind == b"C":
-        episode, entries, *more = msgpack.unpackb(payload[1:])  # at first there was no more
-        task, tag = [*more, *("", {})[len(more) :]]
+        found = msgpack.unpackb(payload[1:])
+        episode, entries, task, tag = [*found, "", {}] if len(found) == 2 else [*found, {}][:4]
         columns = layout(entries)
         offset = segment.size + stride
         run_stride = PREFIX.size + columns[-1].end

@@ -33,7 +33,14 @@ from server.fleet import Fleet
 from server.journal import Journal
 from server.learner_news import LearnerNews
 from server.marks import Marks
-from server.new_experiment import ConfigChecker, ExperimentChange, NewExperiment, new_id, new_row
+from server.new_experiment import (
+    ConfigChecker,
+    ExperimentChange,
+    NewExperiment,
+    new_id,
+    new_row,
+    settings_of,
+)
 from server.recovery import rows_in
 from server.removal import Removal
 from server.rollout import Rollout
@@ -146,9 +153,7 @@ class Experiments:
                 robots=tuple(old.robots),
                 notes=old.notes,
                 demonstrations=tuple(old.demonstrations),
-                evaluation=old.evaluation,
-                rollout=old.rollout,
-                **old.settings,
+                **settings_of(old),
             )
         )
 

@@ -78,6 +78,15 @@ def new_id() -> str:
     return secrets.token_hex(4)
 
 
+def settings_of(experiment: Experiment) -> dict[str, Any]:
+    """What a copy of the experiment has in common with it, beside agent and robots."""
+    return {
+        "evaluation": EvaluationSettings.model_validate(experiment.evaluation),
+        "rollout": RolloutSettings.model_validate(experiment.rollout),
+        **experiment.settings,
+    }
+
+
 def new_row(
     name: str, new: NewExperiment, config: Json, begun: Beginning, now: float
 ) -> Experiment:

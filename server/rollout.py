@@ -207,8 +207,10 @@ class Rollout:
 
     def forget(self, experiment: str) -> None:
         """The experiment is gone."""
-        for known in (self._newest, self._pins, self._holds, self._lent, self._cherished):
-            known.pop(experiment, None)  # type: ignore[attr-defined]
+        for versions in (self._pins, self._holds, self._lent):
+            versions.pop(experiment, None)
+        for version in (self._newest, self._cherished):
+            version.pop(experiment, None)
 
     async def _set(self, kind: Versions, experiment: str, versions: Mapping[str, int]) -> None:
         """Change what one kind of reason offers, and tell the robots that it concerns."""

@@ -39,8 +39,8 @@ async def start_evaluation(
     """Let robots play episodes with one version's most likely actions.
 
     The robots finish the episodes that they are in, play these, and go on as before. Episodes that
-    an operator, a person's hand or a failure cuts short are played again. 409: the experiment does not
-    run, or no robot is free.
+    an operator, a person's hand or a failure cuts short are played again. 409: the experiment does
+    not run, or no robot is free.
     """
     experiments = service.experiments
     found = experiments.get(experiment)

@@ -46,8 +46,8 @@ async def watch_live(
     experiment: Annotated[str | None, Query(description="Only what concerns this one.")] = None,
 ) -> StreamingResponse:
     """Server-sent events without end: `event`, `metrics`, `experiment`, `evaluation` when one
-    begins or ends, and `robots` whenever one of them has changed; `lost` says how many were left out
-    because the reader was slow."""
+    begins or ends, and `robots` whenever one of them has changed; `lost` says how many were left
+    out because the reader was slow."""
     if experiment is not None:
         service.experiments.get(experiment)
 

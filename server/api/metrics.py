@@ -60,7 +60,9 @@ async def query_metrics(
 async def list_metric_names(service: Running, experiment: Experiment) -> list[str]:
     """Every metric that the experiment has, `episode_return` and `evaluation_return`."""
     service.experiments.get(experiment)
-    return sorted({EPISODE_RETURN, EVALUATION_RETURN, *service.experiments.latest_metrics(experiment)})
+    return sorted(
+        {EPISODE_RETURN, EVALUATION_RETURN, *service.experiments.latest_metrics(experiment)}
+    )
 
 
 @router.get(

@@ -87,10 +87,14 @@ class Autopilot:
         stable = await self._played(course, course.stable)
         if course.candidate is not None:
             tried = [p for _, p in await self._played(course, course.candidate)]
-            found = decide(tried, _baseline(stable, course.canaries, settings), settings, course.looks)
+            found = decide(
+                tried, _baseline(stable, course.canaries, settings), settings, course.looks
+            )
             await self._judged(course, found)
             return
-        canaries = [r for r in settings.canaries if r in robots] if settings.canaries else robots[:1]
+        canaries = (
+            [r for r in settings.canaries if r in robots] if settings.canaries else robots[:1]
+        )
         untried = newest > max(course.stable, course.refused)
         if untried and canaries and len(stable) >= settings.min_episodes:
             course.candidate, course.canaries = newest, list(canaries)

@@ -1,8 +1,8 @@
 """Who plays the episodes of one evaluation: dealt out, and dealt again when they are lost.
 
-A robot is told how many episodes to play and says in its heartbeats that it does. When it no longer
-says so and has delivered its rows, what is missing of its share was lost, or it never heard; when it
-is gone, its share is somebody else's.
+A robot is told how many episodes to play and says in its heartbeats that it does. When it says so
+no longer and has delivered its rows, what is missing of its share was lost; when it is gone, its
+share is somebody else's.
 """
 
 from __future__ import annotations

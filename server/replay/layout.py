@@ -52,8 +52,8 @@ class ChunkHeader(NamedTuple):
     @staticmethod
     def unpack(value: bytes | memoryview) -> ChunkHeader:
         """Inverse of `pack`; ignores what follows the header."""
-        *place, rows, flags, task = _HEADER.unpack_from(value)
-        return ChunkHeader(*place, rows, task, flags)
+        row, seq, episode, stream, layout, rows, flags, task = _HEADER.unpack_from(value)
+        return ChunkHeader(row, seq, episode, stream, layout, rows, task, flags)
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,9 @@ class OnPolicyQueue:
     """Rollouts of T consecutive rows of a robot, each row served once, oldest first.
 
     Served like a window of `SequenceSampler`, without context but with all extras of the view as
-    columns `policy/<name>`. A rollout may span episodes; those of evaluations, whose actions are not
-    drawn from the policy, are left out. It is dropped when an action in it was not
-    chosen by a policy, or by one more than `max_lag` versions older than the `version` of now.
+    columns `policy/<name>`. A rollout may span episodes; those of evaluations are left out: their
+    actions are not drawn from the policy. It is dropped when an action in it was not chosen by a
+    policy, or by one more than `max_lag` versions older than the `version` of now.
     """
 
     def __init__(

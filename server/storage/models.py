@@ -179,8 +179,8 @@ class Course(Base):
 
     The rule offers `stable` to all robots but the `canaries`, which try `candidate`; `previous` is
     what `stable` took the place of, and is still compared with; no version up to `refused` is tried
-    again; `looks` are those taken at the candidate, `watched` those at `stable`. `best` was best when evaluated, and `checkpoint`
-    is the one nearest to it.
+    again; `looks` are those taken at the candidate, `watched` those at `stable`. `best` was best
+    when evaluated, and `checkpoint` is the one nearest to it.
     """
 
     __tablename__ = "courses"

@@ -135,9 +135,7 @@ class Storage:
         with self._reading() as session:
             return queries.version_returns(session, experiment, evaluations)
 
-    def episodes_of_version(
-        self, experiment: str, version: int, most: int = 200
-    ) -> list[Episode]:
+    def episodes_of_version(self, experiment: str, version: int, most: int = 200) -> list[Episode]:
         """The newest episodes that this version began and ended to learn."""
         with self._reading() as session:
             return queries.episodes_of_version(session, experiment, version, most)

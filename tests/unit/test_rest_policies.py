@@ -157,7 +157,9 @@ def test_one_robot_tries_a_version_before_all_get_it(tmp_path):
         await house.ask("POST", f"{path}/policies/3/pin")
         canary = f"{path}/rollout/canaries/ball-1"
         found = await house.ask("PUT", canary, {"version": 4})
-        assert found == {"newest": 4, "offered": 3, "pinned": 3, "canaries": {"ball-1": 4}} | NO_TRIAL
+        assert (
+            found == {"newest": 4, "offered": 3, "pinned": 3, "canaries": {"ball-1": 4}} | NO_TRIAL
+        )
         assert house.fleet.own["ball-1", made]["version"] == 4
         listed = {p["version"]: p["robots"] for p in await house.items(f"{path}/policies")}
         assert listed == {4: ["ball-1"], 3: [], 2: []}

@@ -1,5 +1,7 @@
 """Evaluations, what episodes tell of a version, and where an experiment's roll-out stands."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 
-def _added() -> dict[str, tuple[sa.Column, ...]]:
+def _added() -> dict[str, tuple[sa.Column[Any], ...]]:
     return {
         "episodes": (
             sa.Column("evaluation", sa.Integer(), nullable=True),
