@@ -31,6 +31,7 @@ from robot_client.messages import (
     BlobPart,
     Command,
     CommandDone,
+    Evaluate,
     Event,
     Heartbeat,
     Hello,
@@ -99,7 +100,7 @@ class Link:
         spool: Spool,
         inbox: PolicyInbox,
         heartbeat: Callable[[], Heartbeat],
-        on_command: Callable[[Command], None],
+        on_command: Callable[[Command | Evaluate], None],
         clock: Clock,
         keys: CurveKeys | None = None,
     ) -> None:
@@ -266,7 +267,7 @@ class Link:
                 self._pulse, self.learner = self._heard, message.learner
             case PolicyOffer() | BlobPart():
                 self._policy(message)
-            case Command():
+            case Command() | Evaluate():
                 self._on_command(message)
             case _:
                 _log.warning("unexpected from a server: %s", type(message).__name__)

@@ -59,9 +59,10 @@ class Pilot:
         self._standing, self._estop, self._link = standing, estop, link
         self._clock, self._real = clock, SystemClock()
         self._explore, self._rng = explore, rng
+        self._evaluates = False
         self.latencies = Latencies()
         self.policy: Policy | None = None
-        self.next_policy: Policy | None = None  # of another experiment: for the next episode
+        self.next_policy: Policy | None = None  # for the next episode
         self.swapped_at, self.swaps, self.surprise = 0.0, 0, UNKNOWN
         self.refusals = 0  # consecutive
         self._blank: Action = as_action(space, np.zeros(space.shape or ()))
@@ -73,9 +74,20 @@ class Pilot:
         """Of the policy, or NO_POLICY."""
         return self.policy.manifest.version if self.policy else NO_POLICY
 
-    def begin(self) -> None:
-        """An episode begins: nothing is remembered, and the robot rests."""
-        self._carry = None
+    @property
+    def leaves(self) -> bool:
+        """Whether a policy of another experiment waits for the episode's end."""
+        ours, next_one = self.policy, self.next_policy
+        return next_one is not None and (
+            ours is None or ours.manifest.experiment != next_one.manifest.experiment
+        )
+
+    def begin(self, evaluates: bool = False) -> None:
+        """An episode begins: nothing is remembered, and the robot rests.
+
+        One that `evaluates` a version keeps it to the end and does not explore.
+        """
+        self._carry, self._evaluates = None, evaluates
         self._filter.reset()
 
     def attend(self) -> None:
@@ -87,7 +99,8 @@ class Pilot:
             self._adopt(found)
 
     def adopt_waiting(self) -> None:
-        """Between episodes, a policy of another experiment may take over."""
+        """Between episodes, a policy that waits for that takes over."""
+        self._evaluates = False
         if self.next_policy is not None:
             found, self.policy = self.next_policy, None
             self._adopt(found)
@@ -102,7 +115,7 @@ class Pilot:
         carry = self._carry or policy.init()
         try:
             requested, carry, extras = policy.step(
-                carry, reading.obs, first, self._rng, self._explore
+                carry, reading.obs, first, self._rng, self._explore and not self._evaluates
             )
             safe = self._filter(requested)
         except (SafetyStop, BundleError) as error:
@@ -124,10 +137,10 @@ class Pilot:
 
     def _adopt(self, found: Policy) -> None:
         """Swap the policy in, or keep it for the end of the episode."""
-        self.next_policy = None
-        if self.policy and self.policy.manifest.experiment != found.manifest.experiment:
-            self.next_policy = found
+        self.next_policy = found
+        if self.policy and (self._evaluates or self.leaves):
             return
+        self.next_policy = None
         if self.policy is None or not self.policy.manifest.same_build(found.manifest):
             self._carry = None
         self.policy, self.swapped_at = found, self._clock.monotonic()
