@@ -86,6 +86,8 @@ def worse(candidate: Sequence[float], baseline: Sequence[float], margin: float =
     assert baseline, "no episodes of the baseline"
     pooled = np.concatenate([np.asarray(candidate, float) + margin, np.asarray(baseline, float)])
     count = len(candidate)
+    if pooled.min() == pooled.max():
+        return 1.0  # all ways of dealing are the same
     happened = float(pooled[:count].sum())
     slack = 1e-9 * max(1.0, float(np.abs(pooled).sum()))  # equal sums differ in their last digits
     if math.comb(len(pooled), count) <= _EXACT:
