@@ -45,8 +45,19 @@ from server.states import as_markdown
 
 PAGE = Path(__file__).parent / "page"
 ROUTERS = (
-    *(health, agents, experiments, robots, policies, checkpoints, episodes, metrics, events),
-    *(evaluations, replay, datasets, keys, tokens, audit, login),
+    *(
+        health,
+        agents,
+        evaluations,
+        experiments,
+        robots,
+        policies,
+        checkpoints,
+        episodes,
+        metrics,
+        events,
+    ),
+    *(replay, datasets, keys, tokens, audit, login),
 )
 ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come
 in pages; times are seconds since 1970-01-01 UTC."""

@@ -225,8 +225,9 @@ class Rollout:
         """Offer what is offered now to those to whom it was not `before`."""
         now, newest = self._fixed(experiment), self._newest.get(experiment)
         for robot in sorted({*before, *now}):
-            version = now.get(robot, newest if robot == EVERYONE else None)
-            if before.get(robot) == now.get(robot):
+            otherwise = newest if robot == EVERYONE else None
+            version = now.get(robot, otherwise)
+            if version == before.get(robot, otherwise):
                 continue
             if version is not None:
                 self._offer(robot, await self._policy(experiment, version))

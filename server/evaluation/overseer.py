@@ -59,7 +59,7 @@ class Overseer:
         self.evaluations = Evaluations(home, known, *parts, roster, journal, clock)
         self._autopilot = Autopilot(*parts, journal)
         self._fleet: Fleet | None = None
-        self._wake = asyncio.Event()
+        self._wake, self._looking = asyncio.Event(), asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._reports: list[tuple[str, PolicyReport]] = []
 
@@ -113,6 +113,10 @@ class Overseer:
 
     async def look(self) -> None:
         """See whether anything is to be done, once."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         try:
             while self._reports:
                 await self.evaluations.refused(*self._reports.pop(0))

@@ -86,7 +86,7 @@ def test_drawn_deals_agree_with_all_of_them_and_with_themselves():
     assert found == worse(candidate, baseline)
     pooled = np.concatenate([candidate, baseline])
     every = np.array([pooled[list(c)].sum() for c in combinations(range(24), 3)])
-    few = worse(pooled[:3], pooled[3:])
+    few = worse(list(pooled[:3]), list(pooled[3:]))
     assert few == pytest.approx((every <= pooled[:3].sum() + 1e-9).mean())
     deviation = (np.var(candidate) + np.var(baseline)) / 12
     z = (np.mean(candidate) - np.mean(baseline)) / math.sqrt(deviation)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,6 +17,14 @@ from server.evaluation.shares import Shares
 from tests.unit.house import in_house
 from tests.unit.test_api import chunk
 from tests.unit.test_rest_policies import publish
+from tests.unit.test_state_machine import Idle
+
+
+@pytest.fixture(autouse=True)
+def _no_learners():
+    """What tests publish is all that there is."""
+    with patch("server.experiments.Supervisor", Idle):
+        yield
 
 
 class Player:
