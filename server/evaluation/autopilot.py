@@ -96,7 +96,7 @@ class Autopilot:
             [r for r in settings.canaries if r in robots] if settings.canaries else robots[:1]
         )
         untried = newest > max(course.stable, course.refused)
-        if untried and canaries and len(stable) >= settings.min_episodes:
+        if untried and canaries and _fair(stable) >= settings.min_episodes:
             course.candidate, course.canaries = newest, list(canaries)
             text = f"version {newest} on {', '.join(canaries)}, {course.stable} on the others"
             await self._decided(course, "rollout_canary", text)
@@ -173,7 +173,13 @@ def _baseline(
 ) -> list[Played]:
     """What the same robots did before, if that is enough: no two robots are alike."""
     own = [played for robot, played in stable if robot in canaries]
-    return own if len(own) >= settings.min_episodes else [played for _, played in stable]
+    enough = sum(not played.cut for played in own) >= settings.min_episodes
+    return own if enough else [played for _, played in stable]
+
+
+def _fair(played: Sequence[tuple[str, Played]]) -> int:
+    """How many of the episodes were not cut."""
+    return sum(not each.cut for _, each in played)
 
 
 def _end_trial(course: Course) -> None:

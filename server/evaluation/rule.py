@@ -8,7 +8,9 @@ test (`statistics.worse`). It looks when the candidate has `min_episodes`, `epis
 a version which is as good as its baseline is ever rolled back, however long it is watched (a union
 bound; nothing is assumed of the returns).
 
-A candidate that is not worse when it has `episodes` is promoted. Hysteresis: promotion takes no
+Episodes that were cut tell nothing, but for those with safety events: these are looked at too, and
+their returns are not. A candidate is promoted at the first look at which `episodes` of its returns
+count and it is not worse. Hysteresis: promotion takes no
 proof that it is better and a roll-back takes proof that it is worse; a version that was rolled back
 is never tried again; and the next one needs as many episodes of its own.
 """
@@ -63,11 +65,10 @@ def decide(
         rule: the numbers of the rule.
         looked: how many looks have been taken before; they are not taken again.
     """
+    candidate, baseline = (_telling(side) for side in (candidate, baseline))
     look = looks_due(len(candidate), rule)
-    enough = len(_returns(candidate)) >= rule.episodes
-    if look <= looked or len(baseline) < rule.min_episodes:
-        proven = enough and looked >= looks_due(rule.episodes, rule)
-        return Decision("promote" if proven else "wait", "not worse so far", looked)
+    if look <= looked or len(_returns(baseline)) < rule.min_episodes:
+        return Decision("wait", "", looked)
     level = rule.false_alarms / (_TESTS * 2**look)
     found = [
         _compare("returns", _returns(candidate), _returns(baseline), rule, rule.tolerance),
@@ -79,6 +80,7 @@ def decide(
     if failed:
         return Decision("back", f"{'; '.join(failed)} (level {level:.2g})", look)
     texts = [text for _, text in tested]
+    enough = len(_returns(candidate)) >= rule.episodes
     return Decision("promote" if enough else "wait", "; ".join(texts), look)
 
 
@@ -108,6 +110,11 @@ def _compare(
     means = [sign * math.fsum(values) / len(values) + 0.0 for values in (candidate, baseline)]
     counts = f"{len(candidate)} and {len(baseline)} episodes"
     return p, f"{name} {means[0]:.4g} against {means[1]:.4g} over {counts}, p = {p:.2g}"
+
+
+def _telling(played: Sequence[Played]) -> list[Played]:
+    """Without those that were cut for no reason of safety: they tell nothing."""
+    return [each for each in played if not each.cut or each.safety_events]
 
 
 def _returns(played: Sequence[Played]) -> list[float]:

@@ -142,6 +142,7 @@ class Lab:
 
 @asynccontextmanager
 async def open_lab(folder):
+    folder.mkdir()
     settings = Settings(folder, gateway="tcp://127.0.0.1:*")
     async with open_storage(settings) as (storage, writer):
         checker = Checker()

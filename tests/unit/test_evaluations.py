@@ -160,7 +160,10 @@ def test_a_lost_robots_episodes_are_played_by_another_and_a_refusal_ends_it(tmp_
         house.experiments.policy_reported("ball-2", PolicyReport(made, 1, "the probe differs"))
         await looked(house)
         found = await house.ask("GET", f"{path}/2")
-        assert (found["state"], found["reason"]) == ("failed", "refused by ball-2: the probe differs")
+        assert (found["state"], found["reason"]) == (
+            "failed",
+            "refused by ball-2: the probe differs",
+        )
         await house.ask("POST", path, {"robots": ["ball-2"]}, 201)
         for _ in range(2):
             assert (await house.ask("POST", f"{path}/3/cancel"))["state"] == "cancelled"
@@ -245,7 +248,9 @@ def test_the_best_versions_files_outlive_pruning(tmp_path):
         view = await house.ask("GET", f"/experiments/{made}/policies/1")
         assert (view["best"], view["available"]) == (True, True)
         assert (await house.http.get(f"/experiments/{made}/policies/1/bundle.zip")).is_success
-        kept = {c["number"]: c["kept"] for c in await house.items(f"/experiments/{made}/checkpoints")}
+        kept = {
+            c["number"]: c["kept"] for c in await house.items(f"/experiments/{made}/checkpoints")
+        }
         assert kept == {90: False, 12: True}
         await house.ask("POST", f"/experiments/{made}/stop")
         await house.ask("POST", f"/experiments/{made}/checkpoints/12/restore")

@@ -61,9 +61,12 @@ def test_episodes_that_were_cut_count_for_safety_alone():
     assert decide(stopped, played(range(5)), RULE).verdict == "back"
     harmless = [Played(-1000.0, 0, 0.0, True)] * 40
     assert decide(harmless, played(range(5)), RULE).verdict == "wait"
-    late = harmless[:1] + played(range(10))  # a look at ten, one of which was cut
-    assert decide(late[:10], played(range(5)), RULE, 1).verdict == "wait"
-    assert decide(late, played(range(5)), RULE, 2).verdict == "promote"
+    assert decide(harmless + played(range(9)), played(range(5)), RULE, 1).verdict == "wait"
+    assert decide(harmless + played(range(10)), played(range(5)), RULE, 1).verdict == "promote"
+    unsafe = [Played(-1000.0, 1, 0.0, True)]  # the next look is at twenty
+    ten = decide(unsafe + played(range(9)), played(range(5)), RULE, 1)
+    assert (ten.verdict, ten.looks) == ("wait", 2)
+    assert decide(unsafe + played(range(10)), played(range(5)), RULE, 2).verdict == "wait"
 
 
 def test_a_tolerance_lets_a_little_worse_pass():
@@ -83,7 +86,7 @@ def test_nothing_is_taken_back_without_the_least_evidence(candidate, baseline, l
     if found.verdict == "promote":
         assert sum(not each.cut for each in candidate) >= RULE.episodes
     if len(candidate) < RULE.min_episodes or len(baseline) < RULE.min_episodes:
-        assert found.verdict == "wait" or looked
+        assert found.verdict == "wait"
 
 
 DISTRIBUTIONS = {
