@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Path
 
 from server.api.deps import Running
 from server.api.paging import MAX_INT, Page, Paged
@@ -21,19 +21,12 @@ router = APIRouter(prefix="/experiments/{experiment}/evaluations", tags=["evalua
 EvaluationId = Annotated[
     int, Path(ge=1, le=MAX_INT, description="Number of an evaluation.", examples=[1])
 ]
-NEW = {
-    "what robots are offered": {"summary": "Five episodes on any robot", "value": {}},
-    "one version": {
-        "summary": "Ten episodes of version 7 on two robots, not to be learned from",
-        "value": {"version": 7, "robots": ["a", "b"], "episodes": 10, "replay": False},
-    },
-}
 
 
 @router.post("", status_code=201, responses=problems(404, 409))
 async def start_evaluation(
     experiment: ExperimentId,
-    wanted: Annotated[NewEvaluation, Body(openapi_examples=NEW)],
+    wanted: NewEvaluation,
     service: Running,
 ) -> EvaluationView:
     """Let robots play episodes with one version's most likely actions.

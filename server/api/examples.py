@@ -43,6 +43,14 @@ _TOKEN: Json = {
 }
 _COMMAND: Json = {"robot": _ROBOT, "verb": "pause", "id": 17}
 
+_RETURNS = {
+    "episodes": 10,
+    "mean": 173.5,
+    "low": 160.2,
+    "high": 186.8,
+    "lower": 166.0,
+    "upper": 181.0,
+}
 EXAMPLES: dict[str, Json] = {
     "AgentView": {
         "name": "dreamer",
@@ -66,7 +74,13 @@ EXAMPLES: dict[str, Json] = {
     },
     "CallerView": {"name": "ann", "role": "operator"},
     "Canary": {"version": 7},
-    "CheckpointView": {"number": 12000, "nbytes": 48123904, "saved_at": _AT, "aside": False},
+    "CheckpointView": {
+        "number": 12000,
+        "nbytes": 48123904,
+        "saved_at": _AT,
+        "aside": False,
+        "kept": True,
+    },
     "CommandView": _COMMAND,
     "Dataset": {
         "name": "demos",
@@ -97,8 +111,31 @@ EXAMPLES: dict[str, Json] = {
         "source": "policy",
         "is_terminal": False,
         "ended_at": _AT,
+        "evaluation": None,
+        "fair": True,
+        "safety_events": 0,
+        "intervention": 0.01,
         "outcome": "success",
         "discarded": False,
+    },
+    "EvaluationView": {
+        "id": 3,
+        "experiment": _EXPERIMENT,
+        "version": 7,
+        "robots": [_ROBOT],
+        "episodes": 2,
+        "replay": False,
+        "scheduled": False,
+        "checkpoint": 12000,
+        "state": "done",
+        "reason": "173.5 over 2 episodes, 95 % between 154.4 and 192.6",
+        "created_at": _AT,
+        "ended_at": _AT,
+        "played": 2,
+        "returns": [172.0, 175.0],
+        "mean": 173.5,
+        "lower": 154.4,
+        "upper": 192.6,
     },
     "EventView": {
         "experiment": _EXPERIMENT,
@@ -133,6 +170,8 @@ EXAMPLES: dict[str, Json] = {
         },
         "policy_version": 7,
         "policy_offered": 7,
+        "evaluation": {"every_rows": 5000, "episodes": 5},
+        "rollout": {"automatic": True, "canaries": [_ROBOT], "episodes": 10},
         "allowed": ["pause", "stop"],
         "demonstrations": {"demos": _SHA256},
     },
@@ -173,6 +212,7 @@ EXAMPLES: dict[str, Json] = {
     "NewExport": {"experiment": _EXPERIMENT, "format": "lerobot", "episodes": "0-9,12"},
     "NewKey": {"key": _KEY},
     "NewToken": {"role": "viewer"},
+    "NewEvaluation": {"episodes": 5, "replay": False},
     "NewTokenView": _TOKEN | {"token": "df_1c0ffee2_" + "x" * 43},
     "OrderView": _COMMAND | {"done": True, "error": ""},
     "PolicyView": {
@@ -184,7 +224,9 @@ EXAMPLES: dict[str, Json] = {
         "available": True,
         "offered": True,
         "robots": [],
-        "returns": {"episodes": 10, "mean": 173.5, "low": 160.2, "high": 186.8},
+        "returns": _RETURNS,
+        "evaluation": _RETURNS,
+        "best": True,
     },
     "ReadyView": {"status": "ready"},
     "ReplayAuditView": {"rows": 20480, "chunks": 640, "streams": 2, "problems": []},
@@ -221,9 +263,17 @@ EXAMPLES: dict[str, Json] = {
         "latency": 0.004,
         "episode": 12,
         "surprise": 0.5,
+        "evaluation": None,
         "has_camera": True,
     },
-    "RolloutView": {"newest": 9, "offered": 7, "pinned": 7, "canaries": {"ball-2": 9}},
+    "RolloutView": {
+        "newest": 9,
+        "offered": 7,
+        "pinned": 7,
+        "canaries": {"ball-2": 9},
+        "best": 7,
+        "trial": None,
+    },
     "Rotation": {"key": _KEY, "overlap_s": 86400.0},
     "SignalsView": {
         "rows": 201,

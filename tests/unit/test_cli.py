@@ -39,6 +39,8 @@ LOOKS = {
     "episodes list": ("ball", "/experiments/{running}/episodes"),
     "episodes get": ("ball {episode}", "/experiments/{running}/episodes/{episode}"),
     "episodes signals": ("ball {episode}", "/experiments/{running}/episodes/{episode}/signals"),
+    "evaluations list": ("ball", "/experiments/{running}/evaluations"),
+    "evaluations get": ("ball 1", "/experiments/{running}/evaluations/1"),
     "events list": ("--experiment ball", "/events?experiment={running}&limit=50"),
     "experiments list": ("", "/experiments?limit=1000"),
     "experiments get": ("shown", "/experiments/{shown}"),
@@ -67,6 +69,9 @@ CHANGES = {
     "data export": ("shown --format lerobot --out {out}", {"episodes": 5, "out": "{out}"}),
     "data download": (f"{EXPORT} --out {{out}}", {"id": EXPORT, "out": "{out}"}),
     "episodes mark": ("ball {episode} --outcome success", {"outcome": "success"}),
+    "evaluations start": ("ball --episodes 2 --no-replay", {"state": "running", "replay": False}),
+    "evaluations cancel": ("ball 1", {"state": "cancelled"}),
+    "evaluations settings": ("ball", {"rollout": {"automatic": False}}),
     "experiments create": ("new --agent fake --notes hi --learner {{}}", {"notes": "hi"}),
     "experiments edit": ("other --notes changed", {"notes": "changed"}),
     "experiments duplicate": ("shown", {"name": "shown (copy)", "state": "created"}),
@@ -161,6 +166,10 @@ OPERATIONS = {
     "end_canary": "policies end-canary",
     "get_checkpoints": "checkpoints list",
     "restore_checkpoint": "checkpoints restore",
+    "list_evaluations": "evaluations list",
+    "get_evaluation": "evaluations get",
+    "start_evaluation": "evaluations start",
+    "cancel_evaluation": "evaluations cancel",
     "list_episodes": "episodes list",
     "get_episode": "episodes get",
     "mark_episode": "episodes mark",
@@ -197,7 +206,16 @@ OPERATIONS = {
     "login": None,
     "logout": None,
 }
-NO_OPERATION = {"agents", "demo", "doctor", "keys init", "keys rotate-server", "serve", "train"}
+NO_OPERATION = {
+    "evaluations settings",
+    "agents",
+    "demo",
+    "doctor",
+    "keys init",
+    "keys rotate-server",
+    "serve",
+    "train",
+}
 
 
 def commands_of(command, path=()):
