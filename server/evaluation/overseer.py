@@ -61,6 +61,7 @@ class Overseer:
         self._fleet: Fleet | None = None
         self._wake, self._looking = asyncio.Event(), asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self._reports: list[tuple[str, PolicyReport]] = []
 
     async def load(self) -> None:
@@ -79,10 +80,11 @@ class Overseer:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Look no more."""
+        """Look no more, once a look that has begun is over."""
+        self._closing = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
 
     def forget(self, experiment: str) -> None:
         """The experiment is gone."""
@@ -105,9 +107,10 @@ class Overseer:
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
             self._wake.clear()
             await self.look()
 
