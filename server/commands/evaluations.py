@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from server.commands.output import Columns, Limit, Offset, at, print_json, show, show_page
+from server.commands.output import Columns, Limit, Offset, at, show, show_page
 from server.commands.rest import (
     DEFAULT_SERVER,
     AsJson,
@@ -100,10 +100,11 @@ def settings(
         str | None, typer.Option(help='As JSON, such as {"automatic": true, "episodes": 10}.')
     ] = None,
     server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
 ) -> None:
     """Show, or change, how often versions are evaluated and how they reach the robots."""
     given = {"evaluation": evaluation, "rollout": rollout}
     change = {name: parsed(text, f"--{name}") for name, text in given.items() if text is not None}
     path = of_experiment(server, experiment)
     found = ask(server, "PATCH", path, change) if change else ask(server, "GET", path)
-    print_json({name: found[name] for name in given})
+    show({name: found[name] for name in given}, as_json)
