@@ -301,7 +301,14 @@ EXAMPLES: dict[str, Json] = {
 }
 BY_OPERATION: dict[str, Any] = {
     "list_exports": ["0a1b2c3d"],
-    "list_metric_names": ["episode_return", "loss"],
+    "list_metric_names": [
+        "episode_return",
+        "evaluation_return",
+        "human_share",
+        "interventions",
+        "loss",
+    ],
+    "list_reports": ["open_loop"],
 }
 
 

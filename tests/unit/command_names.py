@@ -83,6 +83,7 @@ NO_OPERATION = {
     "agents",
     "demo",
     "doctor",
+    "keys admit",
     "keys init",
     "keys rotate-server",
     "serve",

@@ -133,6 +133,7 @@ ELSEWHERE = {
     "demo": "tests.system.test_demo:test_it_ends_by_itself_with_a_summary",
     "train": "tests.unit.test_server_cli:test_train_hands_its_arguments_on",
     "teleop drive": "tests.unit.test_teleop_cli:test_a_terminal_drives_through_a_server",
+    "keys admit": "tests.unit.test_admit:test_the_command_looks_once",
     "doctor": "tests.unit.test_doctor:test_a_healthy_place_is_fine_and_nothing_is_changed",
 }
 
