@@ -208,6 +208,7 @@ EXAMPLES: dict[str, Json] = {
         "series": {
             "loss": {
                 "time": [_AT],
+                "rows": [4000],
                 "updates": [12000],
                 "value": [0.5],
                 "low": [0.4],
