@@ -37,7 +37,7 @@ from robot_client.messages import (
     decode,
     encode,
 )
-from robot_client.schema import Chunk, space_to_json
+from robot_client.schema import NO_TAG, Chunk, Tag, space_to_json
 from robot_client.spool import Spool
 from server.gateway import Gateway
 from server.replay.sampler import SequenceSampler
@@ -180,9 +180,9 @@ class TimedSpool(Spool):
         self.latencies: list[float] = []
         self._times: deque[float] = deque()
 
-    def append(self, episode: int, row: Any) -> int:
+    def append(self, episode: int, row: Any, tag: Tag = NO_TAG) -> int:
         self._times.append(time.perf_counter())
-        return super().append(episode, row)
+        return super().append(episode, row, tag)
 
     def ack(self, next_seq: int) -> None:
         freed, now = next_seq - self.first_unacked, time.perf_counter()
@@ -227,7 +227,7 @@ def robots(address: str, folder: str, names: list[str], seconds: float, results:
 
 
 def _link(address: str, name: str, spool: Spool) -> Link:
-    beat = Heartbeat(0, -1, "fresh", "", 0, CONTROL_HZ, 0, 0, -1.0, 0.0, "")
+    beat = Heartbeat(0, -1, "fresh", "", 0, CONTROL_HZ, 0, 0, -1.0, 0.0, "", 0)
     return Link(address, hello(name), spool, NoInbox(), lambda: beat, print, SystemClock())
 
 

@@ -32,6 +32,7 @@ from robot_client.messages import (
     Command,
     CommandDone,
     Drive,
+    Evaluate,
     Event,
     Heartbeat,
     Hello,
@@ -101,7 +102,7 @@ class Link:
         spool: Spool,
         inbox: PolicyInbox,
         heartbeat: Callable[[], Heartbeat],
-        on_command: Callable[[Command], None],
+        on_command: Callable[[Command | Evaluate], None],
         clock: Clock,
         keys: CurveKeys | None = None,
         on_drive: Callable[[Drive], None] = lambda message: None,
@@ -270,7 +271,7 @@ class Link:
                 self._pulse, self.learner = self._heard, message.learner
             case PolicyOffer() | BlobPart():
                 self._policy(message)
-            case Command():
+            case Command() | Evaluate():
                 self._on_command(message)
             case Drive():
                 self._on_drive(message)

@@ -5,7 +5,7 @@ A message is a msgpack header frame and one raw frame per array. The header is
 Nothing is ever unpickled. `decode` accepts what the dataclasses below declare and nothing else.
 
 Robot to server: Hello, Upload, Heartbeat, BlobRequest, PolicyReport, Event, CommandDone.
-Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command, Drive.
+Server to robot: Welcome, Ack, Rejected, Pulse, PolicyOffer, BlobPart, Command, Drive, Evaluate.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Upload:
     """A chunk of rows, with the name of the task that the robot had; its columns travel as arrays.
 
     Rows may wait on the robot's disk while it is given another task, which its Hello then says.
+    `tag` is `robot_client.schema.Tag.to_json()`.
     """
 
     epoch: str
@@ -55,6 +56,7 @@ class Upload:
     first_seq: int
     task: str
     columns: Columns = field(default_factory=dict)
+    tag: Json = field(default_factory=dict)
 
 
 UNKNOWN = -1.0  # of a number that cannot be negative
@@ -68,6 +70,7 @@ class Heartbeat:
     the last observation was from what the policy's model expected, in nats; UNKNOWN where no
     policy says. `latency` is the seconds that the slowest of the last hundred or so choices of an
     action took, 0 before the first. `driver` is the person who drives, empty when none does.
+    `evaluation` is the number of the evaluation that the robot is to play episodes for, 0 of none.
     """
 
     tick: int
@@ -81,6 +84,7 @@ class Heartbeat:
     surprise: float
     latency: float
     driver: str
+    evaluation: int
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,22 @@ class Drive:
     columns: Columns = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Evaluate:
+    """The next `episodes` episodes that the robot begins with this version belong to `evaluation`.
+
+    They keep their version to the end, take the mode of its actions and do not explore; one that is
+    cut, or in which a person drives, does not count. Replaces what was ordered before; no episodes
+    take it back. `learn` is passed on with the rows.
+    """
+
+    evaluation: int
+    experiment: str
+    version: int
+    episodes: int
+    learn: bool
+
+
 Message = (
     Hello
     | Upload
@@ -225,6 +245,7 @@ Message = (
     | BlobPart
     | Command
     | Drive
+    | Evaluate
 )
 
 KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

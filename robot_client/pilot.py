@@ -65,9 +65,10 @@ class Pilot:
         self._takeover, self._standing, self._estop, self._link = takeover, standing, estop, link
         self._clock, self._real = clock, SystemClock()
         self._explore, self._rng = explore, rng
+        self._evaluates = False
         self.latencies = Latencies()
         self.policy: Policy | None = None
-        self.next_policy: Policy | None = None  # of another experiment: for the next episode
+        self.next_policy: Policy | None = None  # for the next episode
         self.swapped_at, self.swaps, self.surprise = 0.0, 0, UNKNOWN
         self.refusals = 0  # consecutive
         self.wish = NOBODY  # of the person who drives at this step
@@ -88,9 +89,21 @@ class Pilot:
         """Whether there is anybody to choose actions."""
         return self.policy is not None or bool(self.wish.driver)
 
-    def begin(self) -> None:
-        """An episode begins: nothing is remembered, and the robot rests."""
+    @property
+    def leaves(self) -> bool:
+        """Whether a policy of another experiment waits for the episode's end."""
+        ours, next_one = self.policy, self.next_policy
+        return next_one is not None and (
+            ours is None or ours.manifest.experiment != next_one.manifest.experiment
+        )
+
+    def begin(self, evaluates: bool = False) -> None:
+        """An episode begins: nothing is remembered, and the robot rests.
+
+        One that `evaluates` a version keeps it to the end and does not explore.
+        """
         self._carry = self._settling = None
+        self._evaluates = evaluates
         self._filter.reset()
 
     def attend(self, obs: Arrays | None) -> None:
@@ -108,7 +121,8 @@ class Pilot:
             self._adopt(found)
 
     def adopt_waiting(self) -> None:
-        """Between episodes, a policy of another experiment may take over."""
+        """Between episodes, a policy that waits for that takes over."""
+        self._evaluates = False
         if self.next_policy is not None:
             found, self.policy = self.next_policy, None
             self._adopt(found)
@@ -190,16 +204,17 @@ class Pilot:
     ) -> tuple[Action, Carry, dict[str, NDArray[Any]]]:
         started, first = self._real.monotonic(), self._carry is None
         carry = self._carry or policy.init()
-        found = policy.step(carry, reading.obs, first, self._rng, self._explore)
+        explore = self._explore and not self._evaluates
+        found = policy.step(carry, reading.obs, first, self._rng, explore)
         self.latencies.add(self._real.monotonic() - started)
         return found
 
     def _adopt(self, found: Policy) -> None:
         """Swap the policy in, or keep it for the end of the episode."""
-        self.next_policy = None
-        if self.policy and self.policy.manifest.experiment != found.manifest.experiment:
-            self.next_policy = found
+        self.next_policy = found
+        if self.policy and (self._evaluates or self.leaves):
             return
+        self.next_policy = None
         if self.policy is None or not self.policy.manifest.same_build(found.manifest):
             self._carry = None
         self.policy, self.swapped_at = found, self._clock.monotonic()

@@ -17,9 +17,11 @@ from robot_client.schema import (
     ACTION,
     ACTION_REQUESTED,
     EXTRA_PREFIX,
+    NO_TAG,
     STEP_DTYPES,
     Columns,
     Source,
+    Tag,
 )
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -103,7 +105,7 @@ class Recorder(Protocol):
         """A number that no episode has had."""
         ...
 
-    def append(self, episode: int, row: Columns) -> int:
+    def append(self, episode: int, row: Columns, tag: Tag = NO_TAG) -> int:
         """Keep one row (arrays without a rows axis); its seq. Raises SpoolFull."""
         ...
 

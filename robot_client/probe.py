@@ -22,7 +22,7 @@ from robot_client.link import CurveKeys, check_address
 from robot_client.messages import Heartbeat, Rejected, decode, encode
 
 _TIMES = 5
-_TICK = Heartbeat(0, -1, "hold", "doctor", 0, 0.0, 0, -1, -1.0, 0.0, "")
+_TICK = Heartbeat(0, -1, "hold", "doctor", 0, 0.0, 0, -1, -1.0, 0.0, "", 0)
 
 
 @dataclass(frozen=True)

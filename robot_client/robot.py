@@ -24,7 +24,8 @@ class Reading:
         reward: reward received on arriving here; 0 on the first reading of an episode.
         terminated: the task ended here in success or failure: no future reward.
         truncated: the episode ended here for another reason, such as a time limit.
-        info: anything else worth showing; never used for learning.
+        info: anything else worth showing; never used for learning. `fell`, if true, is counted as a
+            fall of the robot, once an episode; `age_s` is how old the reading is, in seconds.
     """
 
     obs: Mapping[str, NDArray[Any]]

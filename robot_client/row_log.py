@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from robot_client.schema import (
     TIME_MONOTONIC,
     TIME_WALL,
     Columns,
+    Tag,
 )
 from robot_client.standing import Standing
 
@@ -49,7 +51,7 @@ class RowLog:
         self.rows = 0
         self._recorder, self._clock = recorder, clock
         self._standing, self._stop, self._blank = standing, stop, blank
-        self._owed: tuple[int, Columns] | None = None  # last row that found the spool full
+        self._owed: tuple[int, Columns, Tag] | None = None  # last row that found the spool full
 
     @property
     def owes(self) -> bool:
@@ -65,6 +67,7 @@ class RowLog:
         is_first: bool,
         is_last: bool,
         is_terminal: bool,
+        tag: Tag,
     ) -> None:
         """Keep a row; one that finds no room ends its episode, and is kept by `pay`."""
         step = {
@@ -78,9 +81,10 @@ class RowLog:
             TIME_WALL: self._clock.wall(),
         }
         columns = row(reading.obs, step, choice)
-        if not self._kept(episode, columns):
+        if not self._kept(episode, columns, tag):
             blank = {ACTION: self._blank, ACTION_REQUESTED: self._blank}
-            self._owed = episode, columns | blank | {IS_LAST: np.asarray(True)}
+            last = columns | blank | {IS_LAST: np.asarray(True)}
+            self._owed = episode, last, replace(tag, cut=tag.cut or not is_last)
 
     def pay(self) -> bool:
         """Keep the row that found the spool full; False while it still is."""
@@ -88,10 +92,10 @@ class RowLog:
             self._owed = None
         return self._owed is None
 
-    def _kept(self, episode: int, columns: Columns) -> bool:
+    def _kept(self, episode: int, columns: Columns, tag: Tag) -> bool:
         """Keep a row; False, with the robot stopped, when the spool is full."""
         try:
-            self._recorder.append(episode, columns)
+            self._recorder.append(episode, columns, tag)
         except SpoolFull as error:
             self._stop()
             self._standing.judge(Rung.STOP, str(error), kind="spool_full")

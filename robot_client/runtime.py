@@ -14,9 +14,10 @@ import numpy as np
 
 from robot_client.clock import Clock, SystemClock
 from robot_client.commands import Operator
+from robot_client.duty import Duty
 from robot_client.errors import RobotError
 from robot_client.guard import GuardedRobot
-from robot_client.messages import ANY_EPISODE, Command, Drive, Event, Heartbeat
+from robot_client.messages import ANY_EPISODE, Command, Drive, Evaluate, Event, Heartbeat
 from robot_client.pacing import Pacer
 from robot_client.pilot import MAX_REFUSALS as MAX_REFUSALS
 from robot_client.pilot import Pilot
@@ -121,6 +122,7 @@ class Runtime:
         )
         blank = as_action(robot.action_space, np.zeros(robot.action_space.shape or ()))
         self._log = RowLog(recorder, clock, self._standing, self._robot.stop, blank)
+        self._duty = Duty()
         self._episode_steps = robot.task.episode_steps
         self._observation_age = 0.0
         self._failures = self._tick = self._episodes = self._steps = 0
@@ -142,9 +144,12 @@ class Runtime:
             self._robot.close()
         return self.summary()
 
-    def command(self, command: Command) -> None:
+    def command(self, command: Command | Evaluate) -> None:
         """Take an operator's command. May be called from another thread; a stop acts at once."""
-        self._operator.take(command)
+        if isinstance(command, Evaluate):
+            self._duty.take(command)
+        else:
+            self._operator.take(command)
 
     def drive(self, message: Drive) -> None:
         """Take what a person far away wants now. May be called from another thread."""
@@ -152,6 +157,7 @@ class Runtime:
 
     def heartbeat(self) -> Heartbeat:
         """How the loop is. May be called from another thread."""
+        evaluation = self._duty.evaluation  # first: what it has played is in the backlog
         return Heartbeat(
             tick=self._tick,
             policy_version=self._pilot.version,
@@ -164,6 +170,7 @@ class Runtime:
             surprise=self._pilot.surprise,
             latency=self._pilot.latencies.worst,
             driver=self._takeover.driver,
+            evaluation=evaluation,
         )
 
     def summary(self) -> Summary:
@@ -250,7 +257,10 @@ class Runtime:
     def _begin(self) -> None:
         self._number, self._t, self._return = self._recorder.next_episode, 0, 0.0
         self._lost.clear()
-        self._pilot.begin()
+        self._fallen = False
+        policy = None if self._pilot.wish.driver else self._pilot.policy
+        self._duty.begin(policy.manifest if policy else None)
+        self._pilot.begin(self._duty.evaluates)
         with self._watchdog.allow(self._reset_s):
             self._robot.reset(episode_seed(self._seed, self._number))
         self._operator.episode_begun(self._number)
@@ -258,6 +268,7 @@ class Runtime:
 
     def _end(self, ending: str) -> None:
         self._robot.stop()
+        self._duty.end(ending)
         self._episodes += 1
         if self._on_episode is not None:
             episode = Episode(self._number, self._t, self._return, self._pilot.version, ending)
@@ -273,12 +284,17 @@ class Runtime:
         declared = declared_age(reading.info)
         self._observation_age = self._clock.monotonic() - asked + declared
         self._return += reading.reward
+        if reading.info.get("fell") and not self._fallen:
+            self._fallen = True
+            self._link.send(Event("fall", f"in episode {self._number}, at step {self._t}"))
         return reading
 
     def _attend(self, obs: Arrays | None) -> None:
         """Operator, driver and policies, at a step boundary."""
         self._operator.attend()
         self._pilot.attend(obs)
+        if self._pilot.wish.driver:
+            self._duty.taken_over()
         for verb in self._takeover.verbs():
             self.command(Command(AT_THE_ROBOT, verb, ANY_EPISODE))
         if self._pilot.wish.stop:
@@ -296,7 +312,7 @@ class Runtime:
             (verdict.reason, verdict.rung in (Rung.STOP, Rung.ESTOP)),
             ("the watchdog stopped the robot", self._lost.is_set()),
             (self._operator.ending, bool(self._operator.ending)),
-            ("another experiment", self._pilot.next_policy is not None),
+            ("another experiment", self._pilot.leaves),
             ("the policy failed", not self._pilot.ready),
             ("halted", self._finished()),
         )
@@ -322,6 +338,7 @@ class Runtime:
             is_first=self._t == 0,
             is_last=bool(ending),
             is_terminal=terminal,
+            tag=self._duty.last_tag(ending) if ending else self._duty.tag,
         )
 
     def _urgent(self) -> bool:

@@ -171,6 +171,41 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Tag:
+    """What travels with the rows of an episode beside their columns.
+
+    Args:
+        evaluation: number of the evaluation that it belongs to: one version, the policy's mode,
+            no exploration; 0 of none.
+        learn: whether its rows are to be learned from.
+        cut: of the last row: somebody or something ended the episode before its time, or a person
+            drove in it.
+    """
+
+    evaluation: int = 0
+    learn: bool = True
+    cut: bool = False
+
+    def to_json(self) -> Json:
+        """What differs from the default."""
+        return {k: v for k, v in asdict(self).items() if v != getattr(Tag, k)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Tag:
+        """Inverse of `to_json`. Raises SchemaError on a wrong or unknown field."""
+        for name, value in data.items():
+            if name not in _TAG or type(value) is not type(_TAG[name]):
+                raise SchemaError("tag", f"fields like {_TAG}", f"{name}: {value!r}"[:80])
+        if not 0 <= data.get("evaluation", 0) < 2**32:
+            raise SchemaError("tag.evaluation", "a number from 0 on", data["evaluation"])
+        return Tag(**data)
+
+
+_TAG: Json = asdict(Tag())
+NO_TAG = Tag()
+
+
+@dataclass(frozen=True)
 class Field:
     """Type of one column: dtype name, shape of one row, and number of values if discrete."""
 
@@ -189,6 +224,7 @@ class Chunk:
         first_seq: seq of the first row; rows of an epoch are numbered without gaps.
         columns: (N, ...) arrays, 1 <= N <= MAX_CHUNK_ROWS, all of the same N.
         task: name of the task that the robot had; empty where it is not known.
+        tag: what else is to be known of its rows.
     """
 
     epoch: str
@@ -196,6 +232,7 @@ class Chunk:
     first_seq: int
     columns: Columns
     task: str = ""
+    tag: Tag = NO_TAG
 
     @property
     def rows(self) -> int:

@@ -2,8 +2,8 @@
 
 A segment is a run of records: length and CRC-32 of the payload (little-endian uint32 each), then
 the payload, whose first byte says what it is: `H` head (msgpack [format, epoch, seq]), `C` columns
-(msgpack [episode, [[name, dtype, shape], ...], task]), valid until the next one, `R` the raw
-values of one row in that order.
+(msgpack [episode, [[name, dtype, shape], ...], task, tag]), valid until the next one, `R` the
+raw values of one row in that order.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_client.durable import write_durably
-from robot_client.errors import SpoolError
+from robot_client.errors import SchemaError, SpoolError
+from robot_client.schema import NO_TAG, Tag
 from robot_client.wire import ARRAY_DTYPES
 
 _log = logging.getLogger(__name__)
 FORMAT: Final = 1
 PREFIX: Final = struct.Struct("<II")
 _MAX_RECORD: Final = 64 * 2**20
+_OURS: Final = (SpoolError, SchemaError)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Run:
         columns: places of the values within a row's payload.
         stride: bytes of a row's record.
         task: name of the task that the robot had.
+        tag: of its rows.
         rows: how many rows it has.
     """
 
@@ -66,6 +69,7 @@ class Run:
     columns: tuple[Column, ...]
     stride: int
     task: str
+    tag: Tag = NO_TAG
     rows: int = 0
 
     @property
@@ -200,7 +204,7 @@ def _scanned(path: Path, epoch: str) -> Segment:
             segment.size = end
     except StopIteration:
         pass
-    except (ValueError, TypeError, IndexError, SpoolError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, IndexError, *_OURS, msgpack.UnpackException) as error:
         _log.error("%s: not readable from byte %d on: %s", path, segment.size, error)
     return segment
 
@@ -209,12 +213,13 @@ def _scan_record(segment: Segment, payload: memoryview) -> None:
     stride = PREFIX.size + len(payload)
     kind = bytes(payload[:1])
     if kind == b"C":
-        episode, entries, *task = msgpack.unpackb(payload[1:])  # at first there was none
+        found = msgpack.unpackb(payload[1:])
+        episode, entries, task, tag = [*found, "", {}] if len(found) == 2 else [*found, {}][:4]
         columns = layout(entries)
         offset = segment.size + stride
         run_stride = PREFIX.size + columns[-1].end
         segment.runs.append(
-            Run(episode, segment.next_seq, offset, columns, run_stride, *(task or [""]))
+            Run(episode, segment.next_seq, offset, columns, run_stride, task, Tag.from_json(tag))
         )
     elif kind == b"R" and segment.runs[-1].stride == stride:
         segment.runs[-1].rows += 1

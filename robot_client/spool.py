@@ -28,7 +28,7 @@ import numpy as np
 
 from robot_client.durable import sync_directory, sync_file
 from robot_client.errors import SpoolError, SpoolFull
-from robot_client.schema import IS_LAST, MAX_CHUNK_ROWS, Chunk, Columns
+from robot_client.schema import IS_LAST, MAX_CHUNK_ROWS, NO_TAG, Chunk, Columns, Tag
 from robot_client.segments import (
     FORMAT,
     PREFIX,
@@ -127,25 +127,26 @@ class Spool:
             yield chunk
             seq += chunk.rows
 
-    def append(self, episode: int, row: Columns) -> int:
+    def append(self, episode: int, row: Columns, tag: Tag = NO_TAG) -> int:
         """Write one row, without waiting for the disk. Returns its seq.
 
         Args:
             episode: number of the episode that the row belongs to.
             row: one array per column, without the leading axis of rows.
+            tag: travels with the row.
 
         Raises:
             SpoolFull: the quota or the disk is exhausted; the spool holds what it held before.
             SpoolError: a column is of a dtype that cannot travel, or the disk fails.
         """
-        key = (episode, *((name, a.dtype, a.shape) for name, a in row.items()))
+        key = (episode, tag, *((name, a.dtype, a.shape) for name, a in row.items()))
         payload = b"".join([b"R", *[array.tobytes() for array in row.values()]])
         with self._rows:
             if self._lock < 0:
                 raise SpoolError(f"{self._directory}: the spool is closed")
             run = self._run
             if run is None or key != self._key or self._segments[-1].size >= self._segment_bytes:
-                run = self._begin_run(episode, row, PREFIX.size + len(payload))
+                run = self._begin_run(episode, row, PREFIX.size + len(payload), tag)
                 self._key = key
             self._write(record(payload))
             run.rows += 1
@@ -195,7 +196,7 @@ class Spool:
             if from_seq + count > self._durable:
                 self._sync()
             columns = self._read_rows(segment, run, from_seq, count)
-            return Chunk(self.epoch, run.episode, from_seq, columns, run.task)
+            return Chunk(self.epoch, run.episode, from_seq, columns, run.task, run.tag)
 
     def sync(self) -> int:
         """Make all rows durable. Returns the seq before which they are. May take many ms.
@@ -271,13 +272,13 @@ class Spool:
                 return segment, next(r for r in reversed(segment.runs) if r.first_seq <= seq)
         return None
 
-    def _begin_run(self, episode: int, row: Columns, stride: int) -> Run:
+    def _begin_run(self, episode: int, row: Columns, stride: int, tag: Tag) -> Run:
         for name, array in row.items():
             if ARRAY_DTYPES.get(array.dtype.name) != array.dtype:
                 raise SpoolError(f"row.{name}: a column of {array.dtype} cannot travel")
         entries = [[name, array.dtype.name, array.shape] for name, array in row.items()]
         columns = layout(entries)
-        head = record(b"C" + msgpack.packb([episode, entries, self._task]))
+        head = record(b"C" + msgpack.packb([episode, entries, self._task, tag.to_json()]))
         if self._file is None or self._segments[-1].size >= self._segment_bytes:
             self._check_quota(len(head) + stride + 200)
             self._begin_segment()
@@ -285,7 +286,7 @@ class Spool:
             self._check_quota(len(head) + stride)
         self._write(head)
         segment = self._segments[-1]
-        self._run = Run(episode, self._next_seq, segment.size, columns, stride, self._task)
+        self._run = Run(episode, self._next_seq, segment.size, columns, stride, self._task, tag)
         segment.runs.append(self._run)
         self._next_episode = max(self._next_episode, episode + 1)
         return self._run

@@ -70,7 +70,8 @@ class Uplink:
         chunk = self._spool.read(self._next, MAX_CHUNK_ROWS, CHUNK_BYTES)
         if chunk is None:
             return None
-        return Upload(chunk.epoch, chunk.episode, chunk.first_seq, chunk.task, chunk.columns)
+        place = (chunk.epoch, chunk.episode, chunk.first_seq, chunk.task)
+        return Upload(*place, chunk.columns, chunk.tag.to_json())
 
     def sent(self, upload: Upload, now: float) -> None:
         """`upload` is on its way."""

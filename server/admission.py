@@ -6,13 +6,21 @@ import json
 from collections.abc import Sequence
 
 from robot_client.errors import DreamfleetError, SchemaError
-from robot_client.schema import Json
+from robot_client.messages import Hello
+from robot_client.schema import Json, space_from_json, space_to_json
 from server.errors import Conflict
 from server.fleet import Session
 from server.storage import Experiment, Robot
 
 LIVE = ("running", "paused")  # states in which an experiment has robots
 STILL = ("stop", "estop")  # rungs of the ladder on which no episode is running
+
+
+def spaces_of(hello: Hello) -> tuple[Json, Json]:
+    """A robot's observations and actions, written as we write them. Raises SchemaError."""
+    observation = space_from_json(hello.observation_space, "observation_space")
+    action = space_from_json(hello.action_space, "action_space")
+    return space_to_json(observation), space_to_json(action)
 
 
 def place_for(
@@ -56,6 +64,15 @@ def next_place(
         return place_for(experiments, robot.name, observation, action, robot.assigned)
     except DreamfleetError:
         return None
+
+
+def leaves(experiments: Sequence[Experiment], robot: Robot, here: Experiment) -> bool:
+    """Whether a robot of `here` is to leave it for another: it has ended, or the robot is assigned
+    elsewhere."""
+    if here.state in LIVE and robot.assigned in (None, here.id):
+        return False
+    place = next_place(experiments, robot, here)
+    return place is not None and place is not here
 
 
 def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:

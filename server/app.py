@@ -19,6 +19,7 @@ from server.api import (
     checkpoints,
     datasets,
     episodes,
+    evaluations,
     events,
     experiments,
     health,
@@ -43,8 +44,8 @@ from server.settings import Settings
 from server.states import as_markdown
 
 ROUTERS = (
-    *(health, agents, experiments, robots, policies, checkpoints, episodes, metrics, events),
-    *(replay, datasets, keys, tokens, audit, login, teleop),
+    *(health, agents, evaluations, experiments, robots, policies, checkpoints, episodes, metrics),
+    *(events, replay, datasets, keys, tokens, audit, login, teleop),
 )
 ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come
 in pages; times are seconds since 1970-01-01 UTC."""

@@ -15,6 +15,7 @@ from server.commands import (
     data,
     doctor,
     episodes,
+    evaluations,
     events,
     experiments,
     health,
@@ -54,6 +55,7 @@ app.add_typer(teleop.app, name="teleop")
 app.add_typer(policies.app, name="policies")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(episodes.app, name="episodes")
+app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(events.app, name="events")
 app.add_typer(replay.app, name="replay")

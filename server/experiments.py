@@ -15,20 +15,22 @@ from robot_client.clock import Clock, SystemClock
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
-from robot_client.schema import Chunk, Json, space_from_json, space_to_json
+from robot_client.schema import Chunk, Json
 from server import checkpoint_files
 from server.admission import (
     LIVE,
     STILL,
-    next_place,
+    leaves,
     place_for,
     refuse_busy_robots,
     refuse_taken_robots,
+    spaces_of,
 )
 from server.datasets.demonstrations import begin_with, refuse_changed
 from server.descriptions import write_description
-from server.episodes import EpisodeBook
+from server.episodes import EpisodeBook, told
 from server.errors import Conflict, NotFound
+from server.evaluation.overseer import Overseer
 from server.feed import Feed
 from server.fleet import Fleet
 from server.human_share import HumanShare
@@ -36,7 +38,14 @@ from server.journal import Journal
 from server.learner_news import LearnerNews
 from server.lifeline import Absence
 from server.marks import Marks
-from server.new_experiment import ConfigChecker, ExperimentChange, NewExperiment, new_id, new_row
+from server.new_experiment import (
+    ConfigChecker,
+    ExperimentChange,
+    NewExperiment,
+    copy_of,
+    new_id,
+    new_row,
+)
 from server.recovery import rows_in
 from server.removal import Removal
 from server.rollout import Rollout
@@ -45,18 +54,6 @@ from server.settings import Settings
 from server.states import DELETABLE, RESTORABLE, TRANSITIONS, State, Verb, allowed
 from server.storage import Experiment, Robot, Storage, Writer
 from server.supervisor import Command, Patience, Status, Supervisor, learner_command
-
-# What the feed tells of an episode that has ended.
-_TOLD = (
-    "experiment",
-    "robot",
-    "epoch",
-    "episode",
-    "steps",
-    "total_reward",
-    "policy_last",
-    "ended_at",
-)
 
 
 class Experiments:
@@ -80,10 +77,8 @@ class Experiments:
         patience: Patience | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._settings = settings
-        self._storage = storage
-        self._writer = writer
-        self._checker = checker
+        self._settings, self._checker = settings, checker
+        self._storage, self._writer = storage, writer
         self._clock = clock or SystemClock()
         self.feed = Feed()
         self.journal = Journal(writer, self.feed, self._clock)
@@ -97,6 +92,8 @@ class Experiments:
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
         self._known: dict[str, Experiment] = {}
+        parts = (storage, writer, self.rollout, self.roster, self.journal, self._clock)
+        self.overseer = Overseer(settings.experiment_dir, self._known, *parts)
         self._locks: dict[str, asyncio.Lock] = {}
         self._moving: set[str] = set()  # robots on their way to another experiment
         self._launches: set[asyncio.Task[None]] = set()
@@ -111,6 +108,7 @@ class Experiments:
             await asyncio.to_thread(self._news.load, self._storage, experiment.id)
         await self.roster.load()
         await self.rollout.load()
+        await self.overseer.load()
 
     async def open(self, fleet: Fleet) -> None:
         """Offer the latest policies and go on with what was running."""
@@ -119,6 +117,7 @@ class Experiments:
             await self.rollout.open(fleet, experiment.id)
             if experiment.state == "running":
                 await self._launch(experiment)
+        await self.overseer.open(fleet)
 
     def tell_absence(self, away: Absence) -> None:
         """Note that no server was there: for those whom it concerned, or for all if it was none."""
@@ -128,6 +127,7 @@ class Experiments:
 
     async def close(self) -> None:
         """Let every learner checkpoint and end. What was running will go on after a restart."""
+        await self.overseer.close()
         for launch in self._launches:
             launch.cancel()
         await self._supervisor.close()
@@ -154,24 +154,15 @@ class Experiments:
         """
         old = self.get(experiment_id)
         await refuse_changed(self._settings, old.demonstrations)
-        return await self.create(
-            NewExperiment(
-                name=f"{old.name[:73]} (copy)",
-                agent=old.agent,
-                config=old.config,
-                robots=tuple(old.robots),
-                notes=old.notes,
-                demonstrations=tuple(old.demonstrations),
-                **old.settings,
-            )
-        )
+        return await self.create(copy_of(old))
 
     async def edit(self, experiment_id: str, change: ExperimentChange) -> Experiment:
         """Change name or notes. Raises NotFound."""
         async with self._lock(experiment_id):
             experiment = self.get(experiment_id)
-            for field, value in change.model_dump(exclude_none=True).items():
-                setattr(experiment, field, value)
+            for field in change.model_fields_set:
+                if (value := change.model_dump(mode="json")[field]) is not None:
+                    setattr(experiment, field, value)
             await self._save(experiment)
         return experiment
 
@@ -192,6 +183,7 @@ class Experiments:
             self._reach().forget(experiment_id)
             del self._known[experiment_id]
             self.roster.forget(experiment_id)
+            self.overseer.forget(experiment_id)
             self.rollout.forget(experiment_id)
             self._news.forget(experiment_id)
             await self._writer.flush()
@@ -290,13 +282,7 @@ class Experiments:
             SchemaError: its spaces are not those that the experiment began with.
             Conflict: no experiment has a place for it now.
         """
-        observation, action = (
-            space_to_json(space_from_json(space, where))
-            for space, where in (
-                (hello.observation_space, "observation_space"),
-                (hello.action_space, "action_space"),
-            )
-        )
+        observation, action = spaces_of(hello)
         assigned = self.roster.assigned(robot)
         experiment = place_for(self.all(), robot, observation, action, assigned)
         first = experiment.observation_space is None
@@ -315,11 +301,12 @@ class Experiments:
             return
         experiment.rows += chunk.rows
         self._writer.put(experiment)
-        episode = self._book.add(robot, experiment_id, chunk, self._clock.wall())
+        now, space = self._clock.wall(), experiment.action_space
+        episode = self._book.add(robot, experiment_id, chunk, now, space)
         if episode is not None:
+            self.overseer.finished(episode)
             self._writer.put(episode)
-            about = {name: getattr(episode, name) for name in _TOLD}
-            self.feed.publish("episode", experiment_id, about | {"rows": experiment.rows})
+            self.feed.publish("episode", experiment_id, told(episode, experiment.rows))
 
     def learner_state(self, experiment_id: str) -> str:
         """For a robot's heartbeat: none, starting, running, paused, frozen or failed."""
@@ -334,10 +321,12 @@ class Experiments:
             text = f"refused version {report.version}: {report.error}"
             experiment = report.experiment if report.experiment in self._known else None
             self.journal.note("policy_refused", text, experiment, robot)
+            self.overseer.refused(robot, report)
 
     def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
         """A robot has something to say to an operator."""
         self.journal.note(event.kind, event.text, experiment, robot)
+        self._book.event(robot, experiment, event)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
         """A robot is alive. When its place is elsewhere, it moves.
@@ -345,6 +334,7 @@ class Experiments:
         It must stand still and have delivered its rows: a new epoch begins there.
         """
         self.roster.heard(robot)
+        self.overseer.heard(robot, experiment, heartbeat)
         if heartbeat.backlog_rows or heartbeat.safety not in STILL:
             return
         if self._moves(robot, experiment):
@@ -451,14 +441,8 @@ class Experiments:
                 self._reach().command(session.robot, "pause")
 
     def _moves(self, robot: str, experiment: str) -> bool:
-        """Whether a robot of the experiment is to leave it for another: its own has ended, or it
-        is assigned elsewhere."""
-        here = self._known[experiment]
-        assigned = self.roster.assigned(robot)
-        if here.state in LIVE and assigned in (None, here.id):
-            return False
-        place = next_place(self.all(), self.roster.get(robot), here)
-        return place is not None and place is not here
+        """Whether a robot of the experiment is to leave it for another."""
+        return leaves(self.all(), self.roster.get(robot), self._known[experiment])
 
     def _reach(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"

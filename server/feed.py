@@ -9,7 +9,9 @@ from typing import Literal, NamedTuple
 
 from robot_client.schema import Json
 
-Kind = Literal["event", "metrics", "experiment", "episode", "report", "robots", "lost"]
+Kind = Literal[
+    "event", "metrics", "experiment", "episode", "report", "evaluation", "robots", "lost"
+]
 _WAITING = 1000
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.messages import ANY_EPISODE, Drive, Heartbeat, Verb
+from robot_client.messages import ANY_EPISODE, Drive, Evaluate, Heartbeat, Verb
 from robot_client.schema import Json
 from server.replay.store import ReplayStore
 from server.sessions import Order
@@ -81,6 +81,10 @@ class Fleet(Protocol):
 
     def drive(self, robot: str, message: Drive) -> None:
         """Pass on what a person who drives a robot wants, once. Raises NotFound."""
+        ...
+
+    def evaluate(self, robot: str, order: Evaluate) -> None:
+        """Give a robot this order, if it is connected."""
         ...
 
     def order(self, number: int) -> Order:

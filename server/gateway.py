@@ -33,6 +33,7 @@ from robot_client.messages import (
     BlobRequest,
     CommandDone,
     Drive,
+    Evaluate,
     Event,
     Heartbeat,
     Hello,
@@ -46,7 +47,7 @@ from robot_client.messages import (
     decode,
     encode,
 )
-from robot_client.schema import Chunk, Json, check_columns, is_name
+from robot_client.schema import Json
 from robot_client.wire import Limits
 from server.curve import Curve, is_loopback, lock
 from server.directory import Directory
@@ -60,6 +61,7 @@ from server.sessions import (
     SessionInfo,
     Sessions,
     camera_of,
+    chunk_of,
     declared_fields,
     row_bytes,
 )
@@ -189,6 +191,12 @@ class Gateway:
     def drive(self, robot: str, message: Drive) -> None:
         """Pass on what a person who drives a robot wants, once. Raises NotFound."""
         self._send(self._connected(robot).peer, message)
+
+    def evaluate(self, robot: str, order: Evaluate) -> None:
+        """Give a robot this order, if it is connected."""
+        session = self._sessions.of_robot(robot)
+        if session is not None:
+            self._send(session.peer, order)
 
     def _connected(self, robot: str) -> Session:
         session = self._sessions.of_robot(robot)
@@ -360,27 +368,16 @@ class Gateway:
         self._directory.joined(hello.robot, experiment)
 
     def _upload(self, session: Session, upload: Upload) -> None:
-        if upload.epoch != session.epoch:
-            raise SchemaError("epoch", session.epoch, upload.epoch[:80])
-        for field, value in (("episode", upload.episode), ("first_seq", upload.first_seq)):
-            if value < 0:
-                raise SchemaError(field, "a number from 0 on", value)
-        if upload.task and not is_name(upload.task):
-            raise SchemaError("task", "a name of a task", repr(upload.task)[:80])
-        columns = upload.columns
-        check_columns(session.fields, columns)
+        chunk = chunk_of(session, upload)
         if session.camera:
-            session.image = columns[session.camera][-1]
-        chunk = Chunk(upload.epoch, upload.episode, upload.first_seq, columns, upload.task)
-        size = row_bytes(columns)
+            session.image = chunk.columns[session.camera][-1]
+        size = row_bytes(chunk.columns)
         self._writer.put(Delivery(session.peer, session.experiment, session.robot, chunk, size))
 
     def _heartbeat(self, session: Session, heartbeat: Heartbeat) -> None:
         session.heartbeat = heartbeat
-        self._send(
-            session.peer,
-            Pulse(heartbeat.tick, self._directory.learner_state(session.experiment)),
-        )
+        state = self._directory.learner_state(session.experiment)
+        self._send(session.peer, Pulse(heartbeat.tick, state))
         self._directory.heartbeat(session.robot, session.experiment, heartbeat)
 
     def _blob(self, session: Session, request: BlobRequest) -> None:

@@ -17,11 +17,11 @@ class Journal:
     """
 
     def __init__(self, writer: Writer, feed: Feed, clock: Clock) -> None:
-        self._writer, self._feed, self._clock = writer, feed, clock
+        self._writer, self.feed, self._clock = writer, feed, clock
 
     def note(self, kind: str, text: str, experiment: str | None, robot: str | None = None) -> None:
         """Note an event."""
         now = self._clock.wall()
         about = {"robot": robot, "kind": kind, "text": text, "time": now}
         self._writer.put(Event(experiment=experiment, **about))
-        self._feed.publish("event", experiment, about | {"experiment": experiment})
+        self.feed.publish("event", experiment, about | {"experiment": experiment})

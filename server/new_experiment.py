@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robot_client.schema import Json
 from server.datasets.demonstrations import Beginning
+from server.evaluation.settings import EvaluationSettings, RolloutSettings
 from server.job import LearnerSettings
 from server.storage import Experiment
 
@@ -49,6 +50,8 @@ class NewExperiment(LearnerSettings):
         default=(), strict=False, description="Datasets whose rows it begins with."
     )
     notes: Notes = ""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    rollout: RolloutSettings = RolloutSettings()
 
 
 class ExperimentChange(BaseModel):
@@ -58,6 +61,8 @@ class ExperimentChange(BaseModel):
 
     name: Name | None = None
     notes: Notes | None = None
+    evaluation: EvaluationSettings | None = None
+    rollout: RolloutSettings | None = None
 
 
 class ConfigChecker(Protocol):
@@ -71,6 +76,21 @@ class ConfigChecker(Protocol):
 def new_id() -> str:
     """The id of an experiment that is about to be created."""
     return secrets.token_hex(4)
+
+
+def copy_of(experiment: Experiment) -> NewExperiment:
+    """What is to be created for a copy of the experiment."""
+    return NewExperiment(
+        name=f"{experiment.name[:73]} (copy)",
+        agent=experiment.agent,
+        config=experiment.config,
+        robots=tuple(experiment.robots),
+        notes=experiment.notes,
+        demonstrations=tuple(experiment.demonstrations),
+        evaluation=EvaluationSettings.model_validate(experiment.evaluation),
+        rollout=RolloutSettings.model_validate(experiment.rollout),
+        **experiment.settings,
+    )
 
 
 def new_row(
@@ -93,4 +113,6 @@ def new_row(
         updated_at=now,
         notes=new.notes,
         demonstrations=dict(begun.datasets),
+        evaluation=new.evaluation.model_dump(mode="json"),
+        rollout=new.rollout.model_dump(mode="json"),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from robot_client.schema import IS_LAST, Chunk, Columns
+from robot_client.schema import IS_LAST, NO_TAG, Chunk, Columns, Tag
 
 ROWS_PER_CHUNK = 16
 _EPOCH = "lockstep"
@@ -17,7 +17,7 @@ class Forget:
 
     backlog = next_episode = 0
 
-    def append(self, episode: int, columns: Columns) -> int:
+    def append(self, episode: int, columns: Columns, tag: Tag = NO_TAG) -> int:
         """Count the episode."""
         self.next_episode = episode + 1
         return 0
@@ -41,7 +41,7 @@ class Recording:
         self._rows: list[Columns] = []
         self._seq = self.next_episode = 0
 
-    def append(self, episode: int, columns: Columns) -> int:
+    def append(self, episode: int, columns: Columns, tag: Tag = NO_TAG) -> int:
         """Keep a row."""
         seq = self._seq
         self._seq, self.next_episode = seq + 1, episode + 1

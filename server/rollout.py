@@ -4,13 +4,17 @@ The newest, as soon as it is there, unless a version is pinned: for all robots, 
 canary). What the learner publishes meanwhile is kept and not offered. The files of a pinned version
 get a second name under `kept/`, so that the learner, which prunes its own folder, cannot take them
 away; pins are in the database, and so outlive the server.
+
+Beside the operator's pins there are the holds of the roll-out's rule, which no robot sees where an
+operator has pinned something, and versions that are lent to single robots for an evaluation, which
+come before both. The best version is kept too, and offered to nobody for that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from robot_client.clock import Clock
@@ -23,6 +27,7 @@ from server.recovery import newest_manifest
 from server.storage import Pin, Policy, Storage, Writer
 
 EVERYONE = ""  # in place of a robot's name
+Versions = dict[str, dict[str, int]]  # experiment -> robot or EVERYONE -> version
 _KEPT = "kept"
 
 
@@ -49,7 +54,10 @@ class Rollout:
         self._fleet: Fleet | None = None
         self._newest: dict[str, int] = {}
         self._made_at: dict[tuple[str, int], float] = {}
-        self._pins: dict[str, dict[str, int]] = {}  # experiment -> robot or EVERYONE -> version
+        self._pins: Versions = {}
+        self._holds: Versions = {}
+        self._lent: Versions = {}
+        self._cherished: dict[str, int] = {}
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -58,20 +66,32 @@ class Rollout:
             if pin.version is not None:
                 self._pins.setdefault(pin.experiment, {})[pin.robot] = pin.version
 
+    def recall(
+        self,
+        experiment: str,
+        holds: Mapping[str, int],
+        lent: Mapping[str, int],
+        cherished: int | None,
+    ) -> None:
+        """What was held, lent and kept before a restart. Comes before `open`."""
+        self._holds[experiment], self._lent[experiment] = dict(holds), dict(lent)
+        if cherished is not None:
+            self._cherished[experiment] = cherished
+
     async def open(self, fleet: Fleet, experiment: str) -> None:
         """Offer what is known of the experiment; the files may know of a newer version."""
         self._fleet = fleet
         policy = await asyncio.to_thread(self._storage.latest_policy, experiment)
         manifest = await asyncio.to_thread(newest_manifest, self._home(experiment))
-        pins = self.pins(experiment)
+        fixed = self._fixed(experiment)
         if manifest and (policy is None or policy.version < manifest["version"]):
             self.learned(experiment, manifest["version"], manifest)
         elif policy is not None:
             self._newest[experiment] = policy.version
             self._made_at[experiment, policy.version] = policy.created_at
-            if EVERYONE not in pins:
+            if EVERYONE not in fixed:
                 fleet.publish(experiment, policy.manifest)
-        for robot, version in pins.items():
+        for robot, version in fixed.items():
             self._offer(robot, await self._policy(experiment, version))
 
     def newest(self, experiment: str) -> int | None:
@@ -84,8 +104,14 @@ class Rollout:
 
     def offered(self, experiment: str, robot: str = EVERYONE) -> int | None:
         """The version that a robot is offered, or all that have none of their own."""
+        fixed = self._fixed(experiment)
+        return fixed.get(robot, fixed.get(EVERYONE, self._newest.get(experiment)))
+
+    def _fixed(self, experiment: str) -> dict[str, int]:
+        """What robots, or EVERYONE, are offered whatever is newest."""
         pins = self._pins.get(experiment, {})
-        return pins.get(robot, pins.get(EVERYONE, self._newest.get(experiment)))
+        holds = {} if EVERYONE in pins else self._holds.get(experiment, {})
+        return holds | pins | self._lent.get(experiment, {})
 
     def age(self, experiment: str, version: int) -> float | None:
         """Seconds since a version was published; None where that is not known."""
@@ -97,7 +123,7 @@ class Rollout:
 
         Raises MessageError when it cannot travel: it is then not remembered.
         """
-        if EVERYONE not in self._pins.get(experiment, {}):
+        if EVERYONE not in self._fixed(experiment):
             self._reach().publish(experiment, manifest)
         now = self._clock.wall()
         self._newest[experiment], self._made_at[experiment, version] = version, now
@@ -153,22 +179,77 @@ class Rollout:
             await self._pin(experiment, version, EVERYONE)
             return version
 
+    async def hold(self, experiment: str, versions: Mapping[str, int]) -> None:
+        """Let the rule offer these versions by robot or EVERYONE, in place of what it offered
+        before. Raises as `pin` does; nothing has then changed."""
+        async with self._changing:
+            await self._set(self._holds, experiment, versions)
+
+    async def lend(self, experiment: str, robots: Collection[str], version: int | None) -> None:
+        """Offer these robots a version before all others, for an evaluation; None: no longer.
+        Raises as `pin` does; nothing has then changed."""
+        async with self._changing:
+            lent = {k: v for k, v in self._lent.get(experiment, {}).items() if k not in robots}
+            if version is not None:
+                lent |= dict.fromkeys(robots, version)
+            await self._set(self._lent, experiment, lent)
+
+    async def cherish(self, experiment: str, version: int | None) -> None:
+        """Keep the files of this version, and no longer those of the one before. Raises as `pin`
+        does; nothing has then changed."""
+        async with self._changing:
+            if version is None:
+                self._cherished.pop(experiment, None)
+            else:
+                await self._keep(experiment, version)
+                self._cherished[experiment] = version
+            await self._tidy(experiment)
+
     def forget(self, experiment: str) -> None:
         """The experiment is gone."""
-        self._newest.pop(experiment, None)
-        self._pins.pop(experiment, None)
+        for versions in (self._pins, self._holds, self._lent):
+            versions.pop(experiment, None)
+        for version in (self._newest, self._cherished):
+            version.pop(experiment, None)
 
-    async def _pin(self, experiment: str, version: int, robot: str) -> None:
+    async def _set(self, kind: Versions, experiment: str, versions: Mapping[str, int]) -> None:
+        """Change what one kind of reason offers, and tell the robots that it concerns."""
+        for version in sorted({*versions.values()}):
+            await self._keep(experiment, version)
+        before = self._fixed(experiment)
+        kind[experiment] = dict(versions)
+        await self._tell(experiment, before)
+        await self._tidy(experiment)
+
+    async def _tell(self, experiment: str, before: Mapping[str, int]) -> None:
+        """Offer what is offered now to those to whom it was not `before`."""
+        now, newest = self._fixed(experiment), self._newest.get(experiment)
+        for robot in sorted({*before, *now}):
+            otherwise = newest if robot == EVERYONE else None
+            version = now.get(robot, otherwise)
+            if version == before.get(robot, otherwise):
+                continue
+            if version is not None:
+                self._offer(robot, await self._policy(experiment, version))
+            elif robot != EVERYONE:
+                self._reach().publish_to(robot, experiment, None)
+
+    async def _keep(self, experiment: str, version: int) -> Policy:
         await self._writer.flush()
         policy = await self._policy(experiment, version)
         try:
             await asyncio.to_thread(keep, self._home(experiment), policy.manifest)
         except FileNotFoundError as error:
             raise Conflict(f"version {version} has lost its files: newer ones took over") from error
+        return policy
+
+    async def _pin(self, experiment: str, version: int, robot: str) -> None:
+        await self._keep(experiment, version)
         self._writer.put(Pin(experiment=experiment, robot=robot, version=version))
         await self._writer.flush()
+        before = self._fixed(experiment)
         self._pins.setdefault(experiment, {})[robot] = version
-        self._offer(robot, policy)
+        await self._tell(experiment, before)
         whom = robot or "all robots"
         self._journal.note("policy_pinned", f"{whom}: version {version}", experiment, robot or None)
         await self._tidy(experiment)
@@ -178,18 +259,19 @@ class Rollout:
             return
         self._writer.put(Pin(experiment=experiment, robot=robot, version=None))
         await self._writer.flush()
+        before = self._fixed(experiment)
         del self._pins[experiment][robot]
-        if robot != EVERYONE:
-            self._reach().publish_to(robot, experiment, None)
-        elif (newest := self._newest.get(experiment)) is not None:
-            self._reach().publish(experiment, (await self._policy(experiment, newest)).manifest)
+        await self._tell(experiment, before)
         self._journal.note("policy_unpinned", robot or "all robots", experiment, robot or None)
         await self._tidy(experiment)
 
     async def _tidy(self, experiment: str) -> None:
-        """Let go of the files that no pin needs any more."""
+        """Let go of the files that nothing needs any more."""
+        kinds = (self._pins, self._holds, self._lent)
+        versions = {v for kind in kinds for v in kind.get(experiment, {}).values()}
+        best = self._cherished.get(experiment)
         used: set[str] = set()
-        for version in self.pins(experiment).values():
+        for version in sorted(versions if best is None else versions | {best}):
             used |= blobs_of((await self._policy(experiment, version)).manifest)
         await asyncio.to_thread(_let_go, self._home(experiment), used)
 

@@ -13,8 +13,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_client.errors import SchemaError
-from robot_client.messages import ANY_EPISODE, Command, Heartbeat, Hello, Verb
-from robot_client.schema import MAX_NAME_BYTES, Field, Task, is_name, row_fields, space_from_json
+from robot_client.messages import ANY_EPISODE, Command, Heartbeat, Hello, Upload, Verb
+from robot_client.schema import (
+    MAX_NAME_BYTES,
+    Chunk,
+    Field,
+    Tag,
+    Task,
+    check_columns,
+    is_name,
+    row_fields,
+    space_from_json,
+)
 from server.errors import NotFound
 
 LOST_S = 5.0  # without a message for so long, a robot counts as disconnected
@@ -98,6 +108,20 @@ def declared_fields(hello: Hello) -> dict[str, Field]:
         raise SchemaError("action_space", "a Box or Discrete", type(action).__name__)
     task.check(observation, action)
     return row_fields(observation, action)
+
+
+def chunk_of(session: Session, upload: Upload) -> Chunk:
+    """The rows of an upload, if they are what the hello promised. Raises SchemaError."""
+    if upload.epoch != session.epoch:
+        raise SchemaError("epoch", session.epoch, upload.epoch[:80])
+    for field_name, value in (("episode", upload.episode), ("first_seq", upload.first_seq)):
+        if value < 0:
+            raise SchemaError(field_name, "a number from 0 on", value)
+    if upload.task and not is_name(upload.task):
+        raise SchemaError("task", "a name of a task", repr(upload.task)[:80])
+    check_columns(session.fields, upload.columns)
+    place = (upload.epoch, upload.episode, upload.first_seq)
+    return Chunk(*place, upload.columns, upload.task, Tag.from_json(upload.tag))
 
 
 def camera_of(fields: Mapping[str, Field]) -> str:

@@ -97,7 +97,8 @@ class Helm:
         if lease is None:
             raise Conflict(f"nobody has the lease of robot {robot}; take it first")
         shown = lease.secret if secret is None else secret
-        if lease.holder != who or not secrets.compare_digest(lease.secret, shown):
+        same = secrets.compare_digest(lease.secret.encode(), shown.encode())  # text may be anything
+        if lease.holder != who or not same:
             raise Conflict(f"{lease.holder} drives robot {robot}")
         return lease
 

@@ -41,9 +41,11 @@ def _filter(
     min_return: Number = None,
     max_return: Number = None,
     discarded: bool | None = None,
+    evaluation: bool | None = None,
 ) -> EpisodeFilter:
     return EpisodeFilter(
-        robot, task, source, outcome, since, until, min_return, max_return, discarded
+        *(robot, task, source, outcome, since, until, min_return, max_return),
+        *(discarded, evaluation),
     )
 
 

@@ -51,9 +51,10 @@ async def watch_live(
     ] = None,
 ) -> StreamingResponse:
     """Server-sent events without end: `event`, `metrics`, `experiment`, `episode` (one has ended),
-    `report` (there is a new picture), and `robots` whenever one of them has changed; `lost` says
-    how many were left out because the reader was slow. A reader that comes back, after a restart
-    of the server too, gets the `event`s that it has missed, the newest hundred at most."""
+    `report` (there is a new picture), `evaluation` (one begins or ends), and `robots` whenever one
+    of them has changed; `lost` says how many were left out because the reader was slow. A reader
+    that comes back, after a restart of the server too, gets the `event`s that it has missed, the
+    newest hundred at most."""
     if experiment is not None:
         service.experiments.get(experiment)
 

@@ -54,6 +54,14 @@ _TELEOP: Json = {
 }
 _COMMAND: Json = {"robot": _ROBOT, "verb": "pause", "id": 17}
 
+_RETURNS = {
+    "episodes": 10,
+    "mean": 173.5,
+    "low": 160.2,
+    "high": 186.8,
+    "lower": 166.0,
+    "upper": 181.0,
+}
 EXAMPLES: dict[str, Json] = {
     "AgentView": {
         "name": "dreamer",
@@ -77,7 +85,13 @@ EXAMPLES: dict[str, Json] = {
     },
     "CallerView": {"name": "ann", "role": "operator"},
     "Canary": {"version": 7},
-    "CheckpointView": {"number": 12000, "nbytes": 48123904, "saved_at": _AT, "aside": False},
+    "CheckpointView": {
+        "number": 12000,
+        "nbytes": 48123904,
+        "saved_at": _AT,
+        "aside": False,
+        "kept": True,
+    },
     "CommandView": _COMMAND,
     "Dataset": {
         "name": "demos",
@@ -108,10 +122,33 @@ EXAMPLES: dict[str, Json] = {
         "source": "policy",
         "is_terminal": False,
         "ended_at": _AT,
+        "evaluation": None,
+        "fair": True,
+        "safety_events": 0,
+        "intervention": 0.01,
         "outcome": "success",
         "discarded": False,
         "human_steps": 12,
         "interventions": 1,
+    },
+    "EvaluationView": {
+        "id": 3,
+        "experiment": _EXPERIMENT,
+        "version": 7,
+        "robots": [_ROBOT],
+        "episodes": 2,
+        "replay": False,
+        "scheduled": False,
+        "checkpoint": 12000,
+        "state": "done",
+        "reason": "173.5 over 2 episodes, 95 % between 154.4 and 192.6",
+        "created_at": _AT,
+        "ended_at": _AT,
+        "played": 2,
+        "returns": [172.0, 175.0],
+        "mean": 173.5,
+        "lower": 154.4,
+        "upper": 192.6,
     },
     "EventView": {
         "experiment": _EXPERIMENT,
@@ -146,6 +183,8 @@ EXAMPLES: dict[str, Json] = {
         },
         "policy_version": 7,
         "policy_offered": 7,
+        "evaluation": {"every_rows": 5000, "episodes": 5},
+        "rollout": {"automatic": True, "canaries": [_ROBOT], "episodes": 10},
         "allowed": ["pause", "stop"],
         "demonstrations": {"demos": _SHA256},
     },
@@ -169,6 +208,7 @@ EXAMPLES: dict[str, Json] = {
         "series": {
             "loss": {
                 "time": [_AT],
+                "rows": [4000],
                 "updates": [12000],
                 "value": [0.5],
                 "low": [0.4],
@@ -186,6 +226,7 @@ EXAMPLES: dict[str, Json] = {
     "NewExport": {"experiment": _EXPERIMENT, "format": "lerobot", "episodes": "0-9,12"},
     "NewKey": {"key": _KEY},
     "NewToken": {"role": "viewer"},
+    "NewEvaluation": {"episodes": 5, "replay": False},
     "NewTokenView": _TOKEN | {"token": "df_1c0ffee2_" + "x" * 43},
     "OrderView": _COMMAND | {"done": True, "error": ""},
     "PolicyView": {
@@ -197,7 +238,9 @@ EXAMPLES: dict[str, Json] = {
         "available": True,
         "offered": True,
         "robots": [],
-        "returns": {"episodes": 10, "mean": 173.5, "low": 160.2, "high": 186.8},
+        "returns": _RETURNS,
+        "evaluation": _RETURNS,
+        "best": True,
     },
     "ReadyView": {"status": "ready"},
     "ReplayAuditView": {"rows": 20480, "chunks": 640, "streams": 2, "problems": []},
@@ -235,10 +278,18 @@ EXAMPLES: dict[str, Json] = {
         "latency": 0.004,
         "episode": 12,
         "surprise": 0.5,
+        "evaluation": None,
         "has_camera": True,
         "driver": "",
     },
-    "RolloutView": {"newest": 9, "offered": 7, "pinned": 7, "canaries": {"ball-2": 9}},
+    "RolloutView": {
+        "newest": 9,
+        "offered": 7,
+        "pinned": 7,
+        "canaries": {"ball-2": 9},
+        "best": 7,
+        "trial": None,
+    },
     "Rotation": {"key": _KEY, "overlap_s": 86400.0},
     "SignalsView": {
         "rows": 201,
@@ -251,7 +302,14 @@ EXAMPLES: dict[str, Json] = {
 }
 BY_OPERATION: dict[str, Any] = {
     "list_exports": ["0a1b2c3d"],
-    "list_metric_names": ["episode_return", "loss"],
+    "list_metric_names": [
+        "episode_return",
+        "evaluation_return",
+        "human_share",
+        "interventions",
+        "loss",
+    ],
+    "list_reports": ["open_loop"],
 }
 
 

@@ -14,6 +14,7 @@ from server.api.params import ExperimentId, Text
 from server.api.problems import answers, problems
 from server.api.schemas import EventView, ExperimentView, LearnerView, columns_of
 from server.errors import Invalid, NotFound
+from server.evaluation.settings import EvaluationSettings, RolloutSettings
 from server.new_experiment import ExperimentChange, NewExperiment
 from server.service import Service
 from server.states import Verb, as_markdown
@@ -55,7 +56,8 @@ async def get_experiment(experiment: ExperimentId, service: Running) -> Experime
 async def edit_experiment(
     experiment: ExperimentId, change: ExperimentChange, service: Running
 ) -> ExperimentView:
-    """Change name or notes, in any state."""
+    """Change name, notes, evaluations or roll-out, in any state. Of the last two, what is left out
+    within takes its default."""
     return _view(service, await service.experiments.edit(experiment, change))
 
 
@@ -141,6 +143,8 @@ def _view(service: Service, experiment: Experiment) -> ExperimentView:
         "learner": LearnerView.model_validate(service.experiments.learner(experiment.id)),
         "policy_version": service.experiments.policy_version(experiment.id),
         "policy_offered": service.experiments.rollout.offered(experiment.id),
+        "evaluation": EvaluationSettings.model_validate(experiment.evaluation),
+        "rollout": RolloutSettings.model_validate(experiment.rollout),
         "allowed": service.experiments.allowed(experiment),
     }
     stored = {k: v for k, v in columns_of(ExperimentView, experiment).items() if k not in live}

@@ -19,7 +19,8 @@ from server.storage import Bucket, Storage
 
 EPISODE_RETURN = "episode_return"
 HUMAN_SHARE, INTERVENTIONS = "human_share", "interventions"
-OF_EPISODES = frozenset({EPISODE_RETURN, HUMAN_SHARE, INTERVENTIONS})
+EVALUATION_RETURN = "evaluation_return"
+OF_EPISODES = frozenset({EPISODE_RETURN, EVALUATION_RETURN, HUMAN_SHARE, INTERVENTIONS})
 _FOREVER = 1e300
 
 router = APIRouter(prefix="/metrics", tags=["metrics"])
@@ -40,9 +41,10 @@ async def query_metrics(
     """The newest value of every metric, and the series named, thinned to at most `points`.
 
     A point is the mean of the values of an equal length of time, with the lowest and the highest.
-    `episode_return` is the sum of rewards of each episode, `human_share` the share of its steps
-    that a person chose, `interventions` how often one took over; their `updates` is its policy's
-    version, their `rows` those of the episodes so far.
+    `episode_return` is the sum of rewards of each episode played to learn, `evaluation_return` that
+    of each fair one without exploring, `human_share` the share of an episode's steps that a person
+    chose, `interventions` how often one took over; their `updates` is its policy's version, their
+    `rows` those of the episodes so far.
     """
     service.experiments.get(experiment)
     await service.writer.settle()
@@ -97,8 +99,8 @@ def _csv(storage: Storage, experiment: str, names: list[str]) -> Iterator[str]:
 def _buckets(
     storage: Storage, experiment: str, name: str, span: tuple[float, float], points: int
 ) -> list[Bucket]:
-    if name == EPISODE_RETURN:
-        return storage.return_buckets(experiment, *span, points)
+    if name in (EPISODE_RETURN, EVALUATION_RETURN):
+        return storage.return_buckets(experiment, *span, points, name == EVALUATION_RETURN)
     if name in OF_EPISODES:
         return storage.human_buckets(experiment, name == HUMAN_SHARE, *span, points)
     return storage.metric_buckets(experiment, name, *span, points)

@@ -16,12 +16,12 @@ from server.api.deps import Running
 from server.api.paging import Page, Paged
 from server.api.params import ExperimentId, RobotName, Version
 from server.api.problems import answers, problems
-from server.api.schemas import Canary, PolicyView, ReturnsView, RolloutView
+from server.api.schemas import Canary, PolicyView, ReturnsView, RolloutView, TrialView
 from server.bundles import bundle_bytes, write_bundle
 from server.errors import NotFound
 from server.rollout import EVERYONE, is_whole
 from server.service import Service
-from server.storage import Policy, VersionReturns
+from server.storage import Course, Policy, VersionReturns
 
 router = APIRouter(prefix="/experiments/{experiment}", tags=["policies"])
 
@@ -36,16 +36,15 @@ async def list_policies(
     storage = service.storage
     found = await asyncio.to_thread(storage.policies, experiment, paging.offset, paging.limit)
     total = await asyncio.to_thread(storage.count_policies, experiment)
-    returns = await asyncio.to_thread(storage.version_returns, experiment)
-    return paging.page([_view(service, policy, returns) for policy in found], total)
+    returns = await _returns(service, experiment)
+    return paging.page([_view(service, policy, *returns) for policy in found], total)
 
 
 @router.get("/policies/{version}", responses=problems(404))
 async def get_policy(experiment: ExperimentId, version: Version, service: Running) -> PolicyView:
     """One version."""
     policy = await _policy(service, experiment, version)
-    returns = await asyncio.to_thread(service.storage.version_returns, experiment)
-    return _view(service, policy, returns)
+    return _view(service, policy, *await _returns(service, experiment))
 
 
 @router.get(
@@ -140,6 +139,15 @@ async def _policy(service: Service, experiment: str, version: int) -> Policy:
     return policy
 
 
+async def _returns(
+    service: Service, experiment: str
+) -> tuple[Mapping[int, VersionReturns], Mapping[int, VersionReturns]]:
+    """Of episodes to learn, and of evaluations, by version."""
+    ask = service.storage.version_returns
+    learning = await asyncio.to_thread(ask, experiment)
+    return learning, await asyncio.to_thread(ask, experiment, evaluations=True)
+
+
 def _temporary_bundle(home: Path, policy: Policy) -> Path:
     descriptor, name = tempfile.mkstemp(suffix=".zip")
     try:
@@ -154,17 +162,32 @@ def _temporary_bundle(home: Path, policy: Policy) -> Path:
 def _rollout(service: Service, experiment: str) -> RolloutView:
     rollout = service.experiments.rollout
     pins = dict(rollout.pins(experiment))
+    course = service.experiments.overseer.courses.of(experiment)
     return RolloutView(
         newest=rollout.newest(experiment),
         offered=rollout.offered(experiment),
         pinned=pins.pop(EVERYONE, None),
         canaries=pins,
+        best=course.best,
+        trial=None if course.stable is None else _trial(course),
     )
 
 
-def _view(service: Service, policy: Policy, returns: Mapping[int, VersionReturns]) -> PolicyView:
+def _trial(course: Course) -> TrialView:
+    refused = course.refused if course.refused >= 0 else None
+    found = {k: getattr(course, k) for k in ("stable", "previous", "candidate", "canaries")}
+    return TrialView.model_validate(found | {"refused": refused})
+
+
+def _view(
+    service: Service,
+    policy: Policy,
+    learning: Mapping[int, VersionReturns],
+    evaluations: Mapping[int, VersionReturns],
+) -> PolicyView:
     rollout, home = service.experiments.rollout, service.settings.experiment_dir(policy.experiment)
-    found = returns.get(policy.version)
+    returns, evaluated = (kind.get(policy.version) for kind in (learning, evaluations))
+    course = service.experiments.overseer.courses.of(policy.experiment)
     return PolicyView(
         version=policy.version,
         updates=policy.updates,
@@ -178,5 +201,7 @@ def _view(service: Service, policy: Policy, returns: Mapping[int, VersionReturns
             for robot, version in rollout.pins(policy.experiment).items()
             if version == policy.version and robot != EVERYONE
         ),
-        returns=None if found is None else ReturnsView(**found._asdict()),
+        returns=None if returns is None else ReturnsView.of(returns),
+        evaluation=None if evaluated is None else ReturnsView.of(evaluated),
+        best=course.best == policy.version,
     )

@@ -127,5 +127,6 @@ def _view(service: Service, robot: Robot, session: Session | None) -> RobotView:
     if session.heartbeat is not None:
         beat = asdict(session.heartbeat)
         beat.pop("tick")
+        beat["evaluation"] = beat["evaluation"] or None
         live |= beat | {"policy_age_s": rollout.age(experiment, session.heartbeat.policy_version)}
     return RobotView.model_validate(about | live)

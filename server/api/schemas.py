@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.evaluation.settings import EvaluationSettings, RolloutSettings
+from server.evaluation.statistics import estimate
 from server.marks import Outcome
 from server.states import State, Verb
+from server.storage import VersionReturns
 
 
 class View(BaseModel):
@@ -79,6 +82,8 @@ class ExperimentView(View):
     learner: LearnerView
     policy_version: int | None
     policy_offered: int | None
+    evaluation: EvaluationSettings
+    rollout: RolloutSettings
     allowed: list[Verb]
     demonstrations: dict[str, str] = Field(
         description="Datasets that it began with, and the SHA-256 of their contents."
@@ -86,7 +91,10 @@ class ExperimentView(View):
 
 
 class EpisodeView(View):
-    """A finished episode and what people said of it; see `server.storage.Episode`."""
+    """A finished episode and what people said of it; see `server.storage.Episode`.
+
+    `evaluation` is the number of the evaluation that it was played for, null to learn.
+    """
 
     id: str
     robot: str
@@ -100,6 +108,10 @@ class EpisodeView(View):
     source: str
     is_terminal: bool
     ended_at: float
+    evaluation: int | None
+    fair: bool
+    safety_events: int
+    intervention: float
     outcome: Outcome | None
     discarded: bool
     human_steps: int = Field(description="Steps that a person chose.")
@@ -165,6 +177,7 @@ class RobotView(View):
         description="Nats by which the last observation differed from what the robot's model"
         " expected; below 0 where its policy does not say.",
     )
+    evaluation: int | None = Field(default=None, description="That it plays episodes for.")
     has_camera: bool = False
     driver: str | None = Field(
         default=None, description="The person who drives it; empty when none does."
@@ -193,16 +206,29 @@ class OrderView(CommandView):
 
 
 class ReturnsView(View):
-    """Returns of the episodes that ended with a version, but for the discarded."""
+    """Returns of episodes, but for the discarded: the lowest, the highest, and the bounds of the
+    95 % interval of their mean by Student; null for fewer than two."""
 
     episodes: int
     mean: float
     low: float
     high: float
+    lower: float | None
+    upper: float | None
+
+    @staticmethod
+    def of(found: VersionReturns) -> ReturnsView:
+        """With the interval."""
+        about = estimate(found.episodes, found.mean, found.squares)
+        return ReturnsView(low=found.low, high=found.high, **about._asdict())
 
 
 class PolicyView(View):
-    """A version of a policy. `available`: its files are there; `robots` are its canaries."""
+    """A version of a policy. `available`: its files are there; `robots` are its canaries.
+
+    `returns` are of the episodes to learn that ended with it, `evaluation` of those without
+    exploring that it played as a whole; `best`: no version did better in these, by the lower bound.
+    """
 
     version: int
     updates: int
@@ -213,15 +239,55 @@ class PolicyView(View):
     offered: bool
     robots: list[str]
     returns: ReturnsView | None
+    evaluation: ReturnsView | None
+    best: bool
 
 
 class RolloutView(View):
-    """Versions by what they are: `offered` to all robots that are no canaries."""
+    """Versions by what they are: `offered` to all robots that are no canaries.
+
+    `pinned` and `canaries` are the operators'; `trial` is what the rule does, if it is on.
+    """
 
     newest: int | None
     offered: int | None
     pinned: int | None
     canaries: dict[str, int]
+    best: int | None
+    trial: TrialView | None
+
+
+class TrialView(View):
+    """What the rule of the roll-out does: `stable` is offered to all but the `canaries`, which try
+    `candidate`; no version up to `refused` is tried again."""
+
+    stable: int
+    previous: int | None = Field(description="What `stable` is still compared with.")
+    candidate: int | None
+    canaries: list[str]
+    refused: int | None
+
+
+class EvaluationView(View):
+    """Episodes without exploring; `returns` are those of the `played` ones that count so far."""
+
+    id: int
+    experiment: str
+    version: int
+    robots: list[str]
+    episodes: int
+    replay: bool
+    scheduled: bool
+    checkpoint: int | None = Field(description="Nearest to the version when it began.")
+    state: Literal["running", "done", "cancelled", "failed"]
+    reason: str
+    created_at: float
+    ended_at: float | None
+    played: int
+    returns: list[float]
+    mean: float | None
+    lower: float | None
+    upper: float | None
 
 
 class Canary(View):
@@ -231,12 +297,14 @@ class Canary(View):
 
 
 class CheckpointView(View):
-    """A checkpoint after `number` updates; `aside`: an older one was restored in its place."""
+    """A checkpoint after `number` updates; `aside`: an older one was restored in its place; `kept`:
+    it belongs to the best policy, or to one that is being evaluated."""
 
     number: int
     nbytes: int
     saved_at: float
     aside: bool
+    kept: bool
 
 
 class StreamView(View):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from server.api.metrics import EPISODE_RETURN
+from server.api.metrics import EPISODE_RETURN, EVALUATION_RETURN
 from server.dashboard.parts import running_mean
 from server.dashboard.visit import Visit
 from server.feed import News
@@ -104,7 +104,7 @@ class Curves:
         if news.kind == "metrics":
             values = about["values"]
         elif news.kind == "episode":
-            values = {EPISODE_RETURN: about["total_reward"]}
+            values = _returns(about)
         grown = False
         for name, value in values.items():
             series = self._series.get((news.experiment or "", name))
@@ -112,6 +112,13 @@ class Curves:
                 series.points.append(_point(news, series, value))
                 grown = True
         return grown
+
+
+def _returns(episode: dict[str, Any]) -> dict[str, float]:
+    """Where the return of an episode counts, as the service counts it."""
+    if episode["evaluation"] is None:
+        return {EPISODE_RETURN: episode["total_reward"]}
+    return {EVALUATION_RETURN: episode["total_reward"]} if episode["fair"] else {}
 
 
 def _point(news: News, series: Series, value: float) -> Point:

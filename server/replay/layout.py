@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from robot_client.schema import Columns
 
-_HEADER = struct.Struct("<QQQIIII")
+_HEADER = struct.Struct("<QQQIIHHI")  # a chunk has few rows: there was room for flags
 HEADER_BYTES = _HEADER.size  # 40: keeps eight-byte columns aligned where the store aligns the value
+
+EVALUATION = 1  # flag of a chunk: its episode belongs to an evaluation
+WITHHELD = 2  # its rows are not to be learned from
 
 ColumnType = tuple[str, str, tuple[int, ...]]  # name, dtype string, shape of one row
 
@@ -29,6 +32,7 @@ class ChunkHeader(NamedTuple):
     """Where a stored chunk belongs: row ids grow in commit order, across all streams.
 
     `stream`, `layout` and `task` are numbers within the store; task 0 is one that is not known.
+    `flags` are EVALUATION and WITHHELD, added up.
     """
 
     first_row: int
@@ -38,15 +42,18 @@ class ChunkHeader(NamedTuple):
     layout: int
     rows: int
     task: int = 0
+    flags: int = 0
 
     def pack(self) -> bytes:
         """As HEADER_BYTES bytes."""
-        return _HEADER.pack(*self)
+        *place, rows, task, flags = self
+        return _HEADER.pack(*place, rows, flags, task)
 
     @staticmethod
     def unpack(value: bytes | memoryview) -> ChunkHeader:
         """Inverse of `pack`; ignores what follows the header."""
-        return ChunkHeader(*_HEADER.unpack_from(value))
+        row, seq, episode, stream, layout, rows, flags, task = _HEADER.unpack_from(value)
+        return ChunkHeader(row, seq, episode, stream, layout, rows, task, flags)
 
 
 @dataclass(frozen=True)

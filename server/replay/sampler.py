@@ -7,7 +7,7 @@ same batches. `state()` is JSON and `restore()` goes on from it on an equal view
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +24,7 @@ from robot_client.schema import (
     Json,
     Source,
 )
-from server.replay.view import ReplayView, Rows
+from server.replay.view import Episode, ReplayView, Rows
 
 FRESH_WINDOWS = 1024  # windows that may wait; the oldest make room, they are no longer fresh
 
@@ -76,7 +76,7 @@ class SequenceSampler:
         self._numbers = view if numbers is None else numbers
         self._view, self._batch, self._length, self._rng = view, batch, length, rng
         self._context = tuple(context_names)
-        self._fresh = _FreshWindows(view, length, view.head)
+        self._fresh = _FreshWindows(view, length, view.head, lambda e: e.withheld)
         self._most_fresh = max(1, batch // 2) if online else 0
 
     def sample(self) -> Batch | None:
@@ -113,8 +113,9 @@ class OnPolicyQueue:
     """Rollouts of T consecutive rows of a robot, each row served once, oldest first.
 
     Served like a window of `SequenceSampler`, without context but with all extras of the view as
-    columns `policy/<name>`. A rollout may span episodes. It is dropped when an action in it was not
-    chosen by a policy, or by one more than `max_lag` versions older than the `version` of now.
+    columns `policy/<name>`. A rollout may span episodes; those of evaluations are left out: their
+    actions are not drawn from the policy. It is dropped when an action in it was not chosen by a
+    policy, or by one more than `max_lag` versions older than the `version` of now.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class OnPolicyQueue:
     ) -> None:
         self._numbers = view if numbers is None else numbers
         self._view, self._batch, self._max_lag = view, batch, max_lag
-        self._fresh = _FreshWindows(view, length, 0)
+        self._fresh = _FreshWindows(view, length, 0, lambda e: e.withheld or e.evaluation)
         self.version = 0  # of the policy that was published last; its owner keeps it current
         self.dropped = 0  # rollouts so far
 
@@ -200,22 +201,33 @@ def assemble(
 
 
 class _FreshWindows:
-    """Cuts what comes in from each robot into windows of T consecutive rows, in order."""
+    """Cuts what comes in from each robot into windows of T consecutive rows, in order.
 
-    def __init__(self, view: ReplayView, length: int, cursor: int) -> None:
+    Episodes that `leaves_out` are passed over.
+    """
+
+    def __init__(
+        self, view: ReplayView, length: int, cursor: int, leaves_out: Callable[[Episode], bool]
+    ) -> None:
         self._view, self._length, self._cursor = view, length, cursor
+        self._leaves_out = leaves_out
         self._begun: dict[tuple[str, str], list[int]] = {}
         self.queue: deque[list[int]] = deque(maxlen=FRESH_WINDOWS)
 
     def update(self) -> None:
         """Take in the rows that the view has indexed since."""
         for span in self._view.spans(self._cursor):
+            if self._is_left_out(span.first):
+                continue
             begun = self._begun.setdefault(span.stream, [])
             begun.extend(range(span.first, span.first + span.rows))
             while len(begun) >= self._length:
                 self.queue.append(begun[: self._length])
                 del begun[: self._length]
         self._cursor = self._view.head
+
+    def _is_left_out(self, row: int) -> bool:
+        return row >= self._view.tail and self._leaves_out(self._view.episode_of(row)[0])
 
     def pop(self) -> list[int] | None:
         """The oldest window that is still in view, and of which no episode was discarded."""

@@ -18,7 +18,7 @@ import lmdb
 from robot_client.schema import IS_LAST, Chunk
 from server.errors import ReplayError
 from server.replay.audit import Audit, audit
-from server.replay.layout import ChunkHeader, Layout
+from server.replay.layout import EVALUATION, WITHHELD, ChunkHeader, Layout
 from server.replay.snapshot import (
     DISCARD,
     NUMBER,
@@ -220,6 +220,7 @@ class _Commit:
             self._layout(layout),
             rows,
             self._task(chunk.task),
+            EVALUATION * bool(chunk.tag.evaluation) + WITHHELD * (not chunk.tag.learn),
         )
         key = NUMBER.pack(self._chunks)
         self._txn.put(key, layout.pack(header, columns), db=self._tables.chunks, append=True)

@@ -24,7 +24,7 @@ from robot_client.schema import (
     Columns,
 )
 from server.errors import ReplayError
-from server.replay.layout import ChunkHeader, Column, Layout
+from server.replay.layout import EVALUATION, WITHHELD, ChunkHeader, Column, Layout
 from server.replay.snapshot import Snapshot, Stream
 from server.replay.store import ReplayStore
 
@@ -42,7 +42,9 @@ class Episode:
         ids: row ids; those before `start` have fallen out of the view.
         closed: nothing follows: it has ended, or another episode has begun in its place.
         task: name of the robot's task then; empty where it is not known.
-        hidden: it has been discarded.
+        hidden: it has been discarded, or is withheld.
+        withheld: it is not to be learned from, whatever people say of it.
+        evaluation: its actions are the policy's mode.
     """
 
     stream: tuple[str, str]
@@ -52,6 +54,13 @@ class Episode:
     start: int = 0
     closed: bool = False
     hidden: bool = False
+    withheld: bool = False
+    evaluation: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Robot, epoch and number."""
+        return (*self.stream, self.number)
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class ReplayView:
 
     An episode that another of the same robot has replaced before its end was cut: its last row
     reads as `is_last`. Context that has been written back lives as long as the view. A discarded
-    episode keeps its rows and ids, but nothing is drawn from it.
+    episode, or one that is withheld, keeps its rows and ids, but nothing is drawn from it.
 
     Args:
         store: the store, opened by this process for reading or writing.
@@ -94,6 +103,7 @@ class ReplayView:
         self._episodes: dict[int, Episode] = {}  # by serial number
         self._live: list[int] = []  # serials of episodes with rows to draw, in no order
         self._hidden: set[int] = set()  # serials of the others
+        self._discarded: frozenset[tuple[str, str, int]] = frozenset()
         self._place: dict[int, int] = {}  # serial -> index in _live
         self._running: dict[str, int] = {}  # robot -> serial of its newest episode
         self._serials = 0
@@ -180,7 +190,7 @@ class ReplayView:
         return row
 
     def hides(self, rows: Iterable[int]) -> bool:
-        """Whether any of these rows in view belongs to a discarded episode."""
+        """Whether any of these rows in view belongs to a discarded or withheld episode."""
         if not self._hidden:
             return False
         return any(int(self._serial[row % self.capacity]) in self._hidden for row in rows)
@@ -305,7 +315,7 @@ class ReplayView:
         complete = bool(self._extras) and not absent
         # A row that no policy chose, such as a hold, has zeros in their place.
         self._has_extras[slots] = complete & (self._rings[POLICY_VERSION][slots] != NO_POLICY)
-        serial = self._episode(stream, header.episode, self._task(snapshot, header.task))
+        serial = self._episode(stream, header, self._task(snapshot, header.task))
         episode = self._episodes[serial]
         self._serial[slots] = serial
         self._index[slots] = np.arange(len(episode.ids), len(episode.ids) + header.rows)
@@ -359,27 +369,31 @@ class ReplayView:
             self._tasks = snapshot.tasks()
         return self._tasks[number]
 
-    def _episode(self, stream: tuple[str, str], number: int, task: str) -> int:
+    def _episode(self, stream: tuple[str, str], header: ChunkHeader, task: str) -> int:
         """Serial of the episode; a new one closes the robot's previous one."""
         serial = self._running.get(stream[0])
         if serial is not None and serial in self._episodes:
             episode = self._episodes[serial]
-            if (episode.stream, episode.number) == (stream, number):
+            if (episode.stream, episode.number) == (stream, header.episode):
                 return serial
             self._close(episode)
         serial = self._serials
         self._serials += 1
-        self._episodes[serial] = Episode(stream, number, task)
-        self._show(serial)
+        episode = self._episodes[serial] = Episode(stream, header.episode, task)
+        episode.evaluation = bool(header.flags & EVALUATION)
+        episode.withheld = bool(header.flags & WITHHELD)
+        episode.hidden = episode.withheld or episode.key in self._discarded
+        self._hidden.add(serial) if episode.hidden else self._show(serial)
         self._running[stream[0]] = serial
         return serial
 
     def _hide(self, discarded: frozenset[tuple[str, str, int]]) -> None:
         """Draw nothing from these episodes from now on, and again from others."""
-        if not discarded and not self._hidden:
+        if discarded == self._discarded:
             return
+        self._discarded = discarded
         for serial, episode in self._episodes.items():
-            hidden = (*episode.stream, episode.number) in discarded
+            hidden = episode.withheld or episode.key in discarded
             if hidden != episode.hidden:
                 self._unlist(serial) if hidden else self._show(serial)
                 (self._hidden.add if hidden else self._hidden.discard)(serial)

@@ -2,7 +2,9 @@
 
 from server.storage.models import (
     Audit,
+    Course,
     Episode,
+    Evaluation,
     Event,
     Experiment,
     Mark,
@@ -19,9 +21,11 @@ from server.storage.writer import Writer
 __all__ = [
     "Audit",
     "Bucket",
+    "Course",
     "Episode",
     "EpisodeFilter",
     "EpisodeKey",
+    "Evaluation",
     "Event",
     "Experiment",
     "Mark",

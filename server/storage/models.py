@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -19,7 +19,8 @@ class Experiment(Base):
 
     The spaces are null until the first robot says hello. `settings` are the learner's, `rows` those
     stored; `reason` says why the state is what it is; `notes` are people's. `demonstrations` are
-    the datasets that it began with: name -> SHA-256 of the contents.
+    the datasets that it began with: name -> SHA-256 of the contents. `evaluation` and `rollout`
+    are `server.evaluation.settings`.
     """
 
     __tablename__ = "experiments"
@@ -39,6 +40,8 @@ class Experiment(Base):
     updated_at: Mapped[float]
     notes: Mapped[str] = mapped_column(server_default="")
     demonstrations: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    evaluation: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    rollout: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
 
 class Robot(Base):
@@ -103,7 +106,11 @@ class Episode(Base):
 
     `task` is what the robot's was called then, empty where it is not known; `source` chose most of
     the actions; `ended_at` is when the last row was stored. A person chose `human_steps` of the
-    `steps`, in `interventions` take-overs.
+    `steps`, in `interventions` take-overs. `evaluation` is null where it was played to learn;
+    `fair` says that one version played it, from its beginning to its proper end, and nobody took
+    over; `safety_events` are emergency stops, holds and falls, but for the holds of people who
+    drive; `intervention` is how far the policy's executed actions were from those asked for, in
+    mean shares of their range.
     """
 
     __tablename__ = "episodes"
@@ -123,6 +130,10 @@ class Episode(Base):
     task: Mapped[str] = mapped_column(server_default="")
     human_steps: Mapped[int] = mapped_column(server_default="0")
     interventions: Mapped[int] = mapped_column(server_default="0")
+    evaluation: Mapped[int | None]
+    fair: Mapped[bool] = mapped_column(server_default=false())
+    safety_events: Mapped[int] = mapped_column(server_default="0")
+    intervention: Mapped[float] = mapped_column(server_default="0")
 
 
 class Mark(Base):
@@ -140,6 +151,54 @@ class Mark(Base):
     episode: Mapped[int] = mapped_column(primary_key=True)
     outcome: Mapped[str]
     discarded: Mapped[bool]
+
+
+class Evaluation(Base):
+    """Episodes that one version of the policy is to play without exploring.
+
+    `state` is running, done, cancelled or failed, and `reason` says why; `rows` are those stored
+    when it began; `checkpoint` is the one nearest to the version.
+    """
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("evaluations_by_experiment", "experiment", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"))
+    version: Mapped[int]
+    robots: Mapped[list[str]]
+    episodes: Mapped[int]
+    replay: Mapped[bool]
+    scheduled: Mapped[bool]
+    rows: Mapped[int]
+    checkpoint: Mapped[int | None]
+    state: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[float]
+    ended_at: Mapped[float | None]
+
+
+class Course(Base):
+    """Where the roll-out of an experiment stands.
+
+    The rule offers `stable` to all robots but the `canaries`, which try `candidate`; `previous` is
+    what `stable` took the place of, and is still compared with; no version up to `refused` is tried
+    again; `looks` are those taken at the candidate, `watched` those at `stable`. `best` was best
+    when evaluated, and `checkpoint` is the one nearest to it.
+    """
+
+    __tablename__ = "courses"
+
+    experiment: Mapped[str] = mapped_column(ForeignKey("experiments.id"), primary_key=True)
+    stable: Mapped[int | None]
+    previous: Mapped[int | None]
+    candidate: Mapped[int | None]
+    canaries: Mapped[list[str]]
+    looks: Mapped[int]
+    watched: Mapped[int]
+    refused: Mapped[int]
+    best: Mapped[int | None]
+    checkpoint: Mapped[int | None]
 
 
 class Report(Base):

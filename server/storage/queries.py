@@ -34,12 +34,16 @@ class Bucket(NamedTuple):
 
 
 class VersionReturns(NamedTuple):
-    """The episodes that ended with a version of the policy."""
+    """The episodes that ended with a version of the policy.
+
+    `squares` is the sum of their returns' squared differences from the mean.
+    """
 
     episodes: int
     mean: float
     low: float
     high: float
+    squares: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class EpisodeFilter:
     min_return: float | None = None
     max_return: float | None = None
     discarded: bool | None = None
+    evaluation: bool | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """As SQL, on episodes joined with their marks."""
@@ -72,11 +77,13 @@ class EpisodeFilter:
             (self.min_return, lambda v: Episode.total_reward >= v),
             (self.max_return, lambda v: Episode.total_reward <= v),
             (self.discarded, lambda v: Mark.discarded.is_(True) if v else _KEPT),
+            (self.evaluation, lambda v: ~TRAINING if v else TRAINING),
         )
         return found + [condition(value) for value, condition in bounds if value is not None]
 
 
 _KEPT: ColumnElement[bool] = or_(Mark.discarded.is_(None), Mark.discarded.is_(False))
+TRAINING: ColumnElement[bool] = Episode.evaluation.is_(None)
 
 
 class _Kind(NamedTuple):
@@ -113,22 +120,56 @@ def episode_page(
     return [(episode, mark) for episode, mark in rows], session.scalar(counted) or 0
 
 
-def version_returns(session: Session, experiment: str) -> dict[int, VersionReturns]:
-    """Returns of the episodes that count, by the version with which they ended."""
+def version_returns(
+    session: Session, experiment: str, evaluations: bool
+) -> dict[int, VersionReturns]:
+    """Returns of the episodes that count, by the version with which they ended: of all that were
+    played to learn, or of the fair ones of evaluations."""
+    kind = and_(~TRAINING, Episode.fair) if evaluations else TRAINING
+    conditions = (Episode.experiment == experiment, _KEPT, kind)
     reward = Episode.total_reward
-    query = (
-        select(
-            Episode.policy_last,
-            func.count(),
-            func.avg(reward),
-            func.min(reward),
-            func.max(reward),
-        )
-        .outerjoin(Mark, _MARKED)
-        .where(Episode.experiment == experiment, _KEPT)
-        .group_by(Episode.policy_last)
+    centre = session.scalar(
+        select(func.avg(reward)).select_from(Episode).outerjoin(Mark, _MARKED).where(*conditions)
     )
-    return {row[0]: VersionReturns(*row[1:]) for row in session.execute(query)}
+    off = reward - (centre or 0.0)  # small numbers: their squares keep their digits
+    sums = (func.avg(off), func.min(reward), func.max(reward), func.sum(off * off))
+    query = select(Episode.policy_last, func.count(), *sums).outerjoin(Mark, _MARKED)
+    return {
+        version: VersionReturns(n, (centre or 0.0) + mean, low, high, squares - n * mean * mean)
+        for version, n, mean, low, high, squares in session.execute(
+            query.where(*conditions).group_by(Episode.policy_last)
+        )
+    }
+
+
+def episodes_of_version(
+    session: Session, experiment: str, version: int, most: int
+) -> list[Episode]:
+    """The newest episodes that this version began and ended to learn, but for the discarded."""
+    query = (
+        select(Episode)
+        .outerjoin(Mark, _MARKED)
+        .where(
+            Episode.experiment == experiment,
+            Episode.policy_first == version,
+            Episode.policy_last == version,
+            TRAINING,
+            _KEPT,
+        )
+        .order_by(Episode.ended_at.desc(), Episode.robot, Episode.epoch, Episode.episode.desc())
+    )
+    return list(session.scalars(query.limit(most)))
+
+
+def evaluation_returns(session: Session, evaluation: int) -> list[Episode]:
+    """The episodes that count for an evaluation, oldest first."""
+    query = (
+        select(Episode)
+        .outerjoin(Mark, _MARKED)
+        .where(Episode.evaluation == evaluation, Episode.fair, _KEPT)
+        .order_by(Episode.ended_at, Episode.robot, Episode.epoch, Episode.episode)
+    )
+    return list(session.scalars(query))
 
 
 def metric_buckets(
@@ -145,10 +186,16 @@ def metric_buckets(
 
 
 def return_buckets(
-    session: Session, experiment: str, since: float, until: float, most: int
+    session: Session,
+    experiment: str,
+    since: float,
+    until: float,
+    most: int,
+    evaluations: bool = False,
 ) -> list[Bucket]:
-    """The returns of episodes that count; `updates` is the version with which they ended, `rows`
-    those of the episodes so far."""
+    """The returns of episodes that count, as of `version_returns`; `updates` is the version with
+    which they ended, `rows` those of the episodes so far."""
+    kind = and_(~TRAINING, Episode.fair) if evaluations else TRAINING
     chosen = (
         select()
         .select_from(Episode)
@@ -157,6 +204,7 @@ def return_buckets(
             Episode.experiment == experiment,
             Episode.ended_at > since,
             Episode.ended_at <= until,
+            kind,
             _KEPT,
         )
     )

@@ -37,7 +37,9 @@ from server.storage import queries
 from server.storage.models import (
     Audit,
     Base,
+    Course,
     Episode,
+    Evaluation,
     Event,
     Experiment,
     Mark,
@@ -178,10 +180,30 @@ class Storage:
         """Every pin of every experiment."""
         return self._all(Pin, Pin.experiment)
 
-    def version_returns(self, experiment: str) -> dict[int, VersionReturns]:
+    def version_returns(
+        self, experiment: str, evaluations: bool = False
+    ) -> dict[int, VersionReturns]:
         """Returns of the episodes that count, by the version with which they ended."""
         with self._reading() as session:
-            return queries.version_returns(session, experiment)
+            return queries.version_returns(session, experiment, evaluations)
+
+    def episodes_of_version(self, experiment: str, version: int, most: int = 200) -> list[Episode]:
+        """The newest episodes that this version began and ended to learn."""
+        with self._reading() as session:
+            return queries.episodes_of_version(session, experiment, version, most)
+
+    def evaluation_returns(self, evaluation: int) -> list[Episode]:
+        """The episodes that count for an evaluation, oldest first."""
+        with self._reading() as session:
+            return queries.evaluation_returns(session, evaluation)
+
+    def evaluations(self) -> list[Evaluation]:
+        """Every evaluation, oldest first."""
+        return self._all(Evaluation, Evaluation.id)
+
+    def courses(self) -> list[Course]:
+        """Where every roll-out stands."""
+        return self._all(Course, Course.experiment)
 
     def episode_page(
         self,
@@ -221,11 +243,11 @@ class Storage:
             return queries.human_buckets(session, experiment, share, since, until, most)
 
     def return_buckets(
-        self, experiment: str, since: float, until: float, most: int
+        self, experiment: str, since: float, until: float, most: int, evaluations: bool = False
     ) -> list[Bucket]:
         """The returns of episodes; `updates` is the version with which they ended."""
         with self._reading() as session:
-            return queries.return_buckets(session, experiment, since, until, most)
+            return queries.return_buckets(session, experiment, since, until, most, evaluations)
 
     def every_metric(
         self, experiment: str, names: list[str], pause: int = 1000
@@ -247,7 +269,7 @@ class Storage:
     def remove(self, experiment: str) -> None:
         """Remove an experiment and all that belongs to it, in one transaction. Idempotent."""
         with Session(self._engine) as session, session.begin():
-            for table in (Pin, Mark, Policy, Metric, Episode, Report, Event):
+            for table in (Pin, Course, Evaluation, Mark, Policy, Metric, Episode, Report, Event):
                 session.execute(delete(table).where(table.experiment == experiment))
             for column in ("experiment", "assigned"):
                 session.execute(

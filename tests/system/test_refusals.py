@@ -89,7 +89,7 @@ def header(frames, **changes):
 
 
 def beat():
-    return Heartbeat(1, -1, "stop", "", 0, 0.0, 0, 0, -1.0, 0.0, "")
+    return Heartbeat(1, -1, "stop", "", 0, 0.0, 0, 0, -1.0, 0.0, "", 0)
 
 
 def malformed():

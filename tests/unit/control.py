@@ -16,7 +16,7 @@ from robot_client.messages import ANY_EPISODE, Command, PolicyReport, Verb
 from robot_client.ports import Carry
 from robot_client.robot import Reading
 from robot_client.runtime import Runtime
-from robot_client.schema import Source, Task
+from robot_client.schema import NO_TAG, Source, Tag, Task
 from tests.unit.policies import ACTIONS, OBSERVED, bundle
 
 
@@ -25,13 +25,15 @@ class Recorder:
 
     def __init__(self, quota: int = 10**6) -> None:
         self.rows: list[dict[str, np.ndarray]] = []
+        self.tags: list[Tag] = []
         self.quota, self.next_episode, self.backlog = quota, 0, 0
 
-    def append(self, episode: int, row: dict[str, np.ndarray]) -> int:
+    def append(self, episode: int, row: dict[str, np.ndarray], tag: Tag = NO_TAG) -> int:
         if len(self.rows) >= self.quota:
             raise SpoolFull("full")
         self.next_episode = episode + 1
         self.rows.append({"episode": np.asarray(episode), **row})
+        self.tags.append(tag)
         return len(self.rows) - 1
 
     def column(self, name: str) -> list[Any]:

@@ -47,6 +47,9 @@ async def furnish(house):
     house.fleet.frame = np.zeros((4, 4, 3), np.uint8)
     house.fleet.command("ball-1", "pause")
     keep_files(house, running, stopped)
+    evaluations = f"/experiments/{running}/evaluations"
+    await house.ask("POST", evaluations, {"episodes": 2}, 201)
+    await house.ask("POST", f"{evaluations}/1/cancel")
     (episode,) = await house.items(f"/experiments/{running}/episodes")
     return {
         "name": ["ann"],
@@ -63,6 +66,7 @@ async def furnish(house):
         "episode": [episode["id"]],
         "camera": ["camera"],
         "command": [1],
+        "evaluation": [1],
         "row": [3],
     }
 

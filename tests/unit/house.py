@@ -53,7 +53,7 @@ class FakeFleet:
         self.published, self.commands, self.connected, self.frame = [], [], {}, None
         self.driven = []
         self.own, self.stores, self.orders, self._replay_dir = {}, {}, {}, replay_dir
-        self.problem, self.refused = "", 0
+        self.problem, self.refused, self.evaluations = "", 0, []
 
     def publish(self, experiment, manifest):
         self.published.append((experiment, manifest))
@@ -73,6 +73,10 @@ class FakeFleet:
         if robot not in self.connected:
             raise NotFound(f"robot {robot} is not connected")
         self.driven.append((robot, message))
+
+    def evaluate(self, robot, order):
+        if robot in self.connected:
+            self.evaluations.append((robot, order))
 
     def order(self, number):
         if number not in self.orders:
@@ -130,7 +134,7 @@ class House:
     def join(self, robot="ball-1", observation=OBSERVATION, **changes):
         hello = hello_of(robot, observation, **changes)
         experiment = self.experiments.admit(robot, hello)
-        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004, "")
+        beat = Heartbeat(1, 2, "fresh", "", 7, 19.9, 0, 4, 0.5, 0.004, "", 0)
         self.fleet.connected[robot] = SessionInfo(robot, experiment, "a", beat, True, 0.1, 0, {})
         return experiment
 

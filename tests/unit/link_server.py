@@ -126,7 +126,7 @@ class Setup:
         return link
 
     def heartbeat(self) -> Heartbeat:
-        return Heartbeat(7, 3, "fresh", "", self.spool.backlog, 2.0, 0, 0, -1.0, 0.0, "")
+        return Heartbeat(7, 3, "fresh", "", self.spool.backlog, 2.0, 0, 0, -1.0, 0.0, "", 0)
 
 
 BLOBS = {sha256(WEIGHTS): WEIGHTS, sha256(GRAPH): GRAPH}

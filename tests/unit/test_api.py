@@ -217,7 +217,7 @@ def test_a_policy_that_cannot_travel_is_not_kept(tmp_path):
 
 
 def beat(safety, backlog=0):
-    return Heartbeat(1, 2, safety, "", backlog, 19.9, 0, 4, 0.5, 0.004, "")
+    return Heartbeat(1, 2, safety, "", backlog, 19.9, 0, 4, 0.5, 0.004, "", 0)
 
 
 def test_robots_of_an_ended_experiment_move_to_the_next_once_they_have_delivered(tmp_path):

@@ -67,7 +67,7 @@ HELLO = Hello(
     policy_version=-1,
     client="test",
 )
-BEAT = Heartbeat(7, 3, "fresh", "", 0, 19.9, 0, 2, -1.0, 0.0, "")
+BEAT = Heartbeat(7, 3, "fresh", "", 0, 19.9, 0, 2, -1.0, 0.0, "", 0)
 
 
 class Ledger:

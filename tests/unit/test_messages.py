@@ -21,6 +21,7 @@ from robot_client.messages import (
     Command,
     CommandDone,
     Drive,
+    Evaluate,
     Event,
     Heartbeat,
     Hello,
@@ -50,8 +51,8 @@ COLUMNS = {
 EXAMPLES: list[Message] = [
     Hello("ball", "e1", {"type": "dict", "spaces": {"pos": BOX}}, {"type": "discrete", "n": 3},
           2.0, {"name": "roll", "episode_steps": None}, 5, 9, -1, "0.1.0"),
-    Upload("e1", 3, 5, "roll", COLUMNS),
-    Heartbeat(12, 4, "fresh", "", 3, 19.5, 0, 3, 0.75, 0.25, "ann"),
+    Upload("e1", 3, 5, "roll", COLUMNS, {"evaluation": 4, "learn": False}),
+    Heartbeat(12, 4, "fresh", "", 3, 19.5, 0, 3, 0.75, 0.25, "ann", 4),
     BlobRequest(DIGEST, 262144, 4096),
     PolicyReport("x1", 4, "probe differs"),
     Event("safety_stop", "vers la gauche: é"),
@@ -64,8 +65,10 @@ EXAMPLES: list[Message] = [
     BlobPart(DIGEST, 0, 3, {"data": np.array([1, 2, 3], np.uint8)}),
     Command(8, "end_episode", 3),
     Drive("l1", 2, "ann", "act", 1.5, {"action": np.array([0.5, -1.0], np.float32)}),
+    Evaluate(4, "x1", 7, 5, False),
 ]  # fmt: skip
-# Hexadecimal frames of EXAMPLES. A difference here is another protocol: raise PROTOCOL.
+# Hexadecimal frames of EXAMPLES, written down from `encode`.
+# A difference here is another protocol: raise PROTOCOL.
 GOLDEN: dict[str, list[str]] = {
     "Hello": [
         "84a17604a46b696e64a548656c6c6fa4626f64798aa5726f626f74a462616c6ca565706f6368a26531b1"
@@ -77,11 +80,12 @@ GOLDEN: dict[str, list[str]] = {
         "6f6c6963795f76657273696f6effa6636c69656e74a5302e312e30a661727261797390",
     ],
     "Upload": [
-        "84a17604a46b696e64a655706c6f6164a4626f647984a565706f6368a26531a7657069736f646503a966"
-        "697273745f73657105a47461736ba4726f6c6ca66172726179739693a6726577617264a7666c6f61743332910293a869735f6669"
-        "727374a4626f6f6c910293a5696d616765a575696e7438940201020193a8706f6c6963792f68a7666c6f"
-        "6174313692020193ae706f6c6963795f76657273696f6ea5696e743634910293a974696d655f77616c6c"
-        "a7666c6f617436349102",
+        "84a17604a46b696e64a655706c6f6164a4626f647985a565706f6368a26531a7657069736f646503a966"
+        "697273745f73657105a47461736ba4726f6c6ca374616782aa6576616c756174696f6e04a56c6561726e"
+        "c2a66172726179739693a6726577617264a7666c6f61743332910293a869735f6669727374a4626f6f6c"
+        "910293a5696d616765a575696e7438940201020193a8706f6c6963792f68a7666c6f6174313692020193"
+        "ae706f6c6963795f76657273696f6ea5696e743634910293a974696d655f77616c6ca7666c6f61743634"
+        "9102",
         "0000003f000080bf",
         "0100",
         "00010203",
@@ -90,11 +94,11 @@ GOLDEN: dict[str, list[str]] = {
         "000000000000d03f0000000065cdcd41",
     ],
     "Heartbeat": [
-        "84a17604a46b696e64a9486561727462656174a4626f64798ba47469636b0cae706f6c6963795f766572"
+        "84a17604a46b696e64a9486561727462656174a4626f64798ca47469636b0cae706f6c6963795f766572"
         "73696f6e04a6736166657479a56672657368a6726561736f6ea0ac6261636b6c6f675f726f777303a76c"
         "6f6f705f687acb4033800000000000ac6d69737365645f7469636b7300a7657069736f646503a8737572"
         "7072697365cb3fe8000000000000a76c6174656e6379cb3fd0000000000000a6647269766572a3616e6e"
-        "a661727261797390",
+        "aa6576616c756174696f6e04a661727261797390",
     ],
     "BlobRequest": [
         "84a17604a46b696e64ab426c6f6252657175657374a4626f647983a6736861323536d940616261626162"
@@ -155,6 +159,10 @@ GOLDEN: dict[str, list[str]] = {
         "6f6ea7666c6f617433329102",
         "0000003f000080bf",
     ],
+    "Evaluate": [
+        "84a17604a46b696e64a84576616c75617465a4626f647985aa6576616c756174696f6e04aa6578706572"
+        "696d656e74a27831a776657273696f6e07a8657069736f64657305a56c6561726ec2a661727261797390",
+    ],
 }
 
 
@@ -194,7 +202,7 @@ def refused_header(*arrays: bytes, **changes: Any) -> MessageError:
 
 
 def refused_array(entry: Any, frame: bytes = b"") -> MessageError:
-    body = {"epoch": "e", "episode": 0, "first_seq": 0, "task": ""}
+    body = {"epoch": "e", "episode": 0, "first_seq": 0, "task": "", "tag": {}}
     return refused_header(frame, kind="Upload", body=body, arrays=[entry])
 
 
@@ -381,7 +389,7 @@ def test_arrays_match_their_entries() -> None:
     assert refused_array("a", b"\x01").field == "arrays"
     assert refused_header(b"", kind="Ack").field == "arrays"
     assert refused_header(bytes(8), arrays=[entry]).expected == "no arrays in a Ack"
-    body = {"epoch": "e", "episode": 0, "first_seq": 0, "task": ""}
+    body = {"epoch": "e", "episode": 0, "first_seq": 0, "task": "", "tag": {}}
     twice = refused_header(bytes(8), bytes(8), kind="Upload", body=body, arrays=[entry, entry])
     assert "second" in twice.got
 

@@ -113,7 +113,7 @@ def test_episodes_come_in_pages(marked):
 
 
 def test_returns_leave_out_what_was_discarded(marked):
-    assert marked.version_returns("e1") == {1: VersionReturns(3, -1.5, -1.5, -1.5)}
+    assert marked.version_returns("e1") == {1: VersionReturns(3, -1.5, -1.5, -1.5, 0.0)}
     found = marked.return_buckets("e1", 0.0, 9.0, most=2)
     assert [(bucket.time, bucket.values) for bucket in found] == [(4.0, 3)]
 

@@ -53,7 +53,8 @@ def test_a_series_is_thinned_to_mean_lowest_and_highest(tmp_path):
     assert part["value"] == part["low"] == part["high"] == [0.0, 1.0, 2.0]
     assert (one["value"], one["low"], one["high"], one["time"]) == ([4.5], [0], [9], [1000])
     assert none["value"] == []
-    assert names == ["episode_return", "loss", "other"]
+    returns, people = ["episode_return", "evaluation_return"], ["human_share", "interventions"]
+    assert names == [*returns, *people, "loss", "other"]
 
 
 def test_metrics_are_exported_whole(tmp_path):

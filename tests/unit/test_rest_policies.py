@@ -10,6 +10,8 @@ from robot_client.bundle import sha256
 from tests.unit.house import in_house
 from tests.unit.test_api import chunk
 
+NO_TRIAL = {"best": None, "trial": None}
+
 
 def publish(house, tmp_path, experiment, version):
     """What a learner does: files first, then word of them."""
@@ -63,7 +65,11 @@ def test_versions_are_listed_with_their_returns(tmp_path):
     assert page["total"] == 3
     assert [(p["version"], p["offered"]) for p in page["items"]] == [(2, True), (1, False)]
     assert page["items"][1] == one
-    assert one["returns"] == {"episodes": 2, "mean": 4.0, "low": 3.0, "high": 5.0}
+    returns = {"episodes": 2, "mean": 4.0, "low": 3.0, "high": 5.0}
+    bounds = {name: one["returns"].pop(name) for name in ("lower", "upper")}
+    assert one["returns"] == returns
+    half = 12.706204736 * 2**0.5 / 2**0.5  # t of one degree, deviation sqrt(2), two episodes
+    assert (bounds["lower"], bounds["upper"]) == pytest.approx((4 - half, 4 + half))
     assert (one["updates"], one["kind"], one["available"]) == (10, "actor", True)
     assert page["items"][0]["returns"] is None
 
@@ -95,7 +101,7 @@ def test_a_pinned_version_stays_offered_over_restarts_until_it_is_unpinned(tmp_p
             publish(house, tmp_path, made, version)
         path = f"/experiments/{made}"
         found = await house.ask("POST", f"{path}/policies/1/pin")
-        assert found == {"newest": 2, "offered": 1, "pinned": 1, "canaries": {}}
+        assert found == {"newest": 2, "offered": 1, "pinned": 1, "canaries": {}} | NO_TRIAL
         publish(house, tmp_path, made, 3)
         prune(tmp_path, made, 1)  # the learner's own copy
         assert offers(house) == [0, 1, 2, 1]
@@ -110,7 +116,7 @@ def test_a_pinned_version_stays_offered_over_restarts_until_it_is_unpinned(tmp_p
         assert (await house.http.get(f"{path}/policies/1/bundle.zip")).status_code == 200
         for _ in range(2):
             found = await house.ask("DELETE", f"{path}/rollout/pin")
-            assert found == {"newest": 3, "offered": 3, "pinned": None, "canaries": {}}
+            assert found == {"newest": 3, "offered": 3, "pinned": None, "canaries": {}} | NO_TRIAL
         assert offers(house) == [1, 3]
         publish(house, tmp_path, made, 4)
         assert offers(house) == [1, 3, 4]
@@ -151,13 +157,15 @@ def test_one_robot_tries_a_version_before_all_get_it(tmp_path):
         await house.ask("POST", f"{path}/policies/3/pin")
         canary = f"{path}/rollout/canaries/ball-1"
         found = await house.ask("PUT", canary, {"version": 4})
-        assert found == {"newest": 4, "offered": 3, "pinned": 3, "canaries": {"ball-1": 4}}
+        assert (
+            found == {"newest": 4, "offered": 3, "pinned": 3, "canaries": {"ball-1": 4}} | NO_TRIAL
+        )
         assert house.fleet.own["ball-1", made]["version"] == 4
         listed = {p["version"]: p["robots"] for p in await house.items(f"{path}/policies")}
         assert listed == {4: ["ball-1"], 3: [], 2: []}
         assert (await house.ask("GET", "/robots/ball-1"))["policy_offered"] == 4
         promoted = await house.ask("POST", f"{path}/policies/4/promote")
-        assert promoted == {"newest": 4, "offered": 4, "pinned": 4, "canaries": {}}
+        assert promoted == {"newest": 4, "offered": 4, "pinned": 4, "canaries": {}} | NO_TRIAL
         assert house.fleet.own["ball-1", made] is None
         assert offers(house)[-1] == 4
         await house.ask("PUT", canary, {"version": 3})

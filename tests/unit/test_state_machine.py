@@ -183,7 +183,8 @@ class Operators(RuleBasedStateMachine):
         session = self.house.fleet.connected.get(robot)
         if session is None:
             return
-        beat = Heartbeat(1, -1, "stop" if still else "fresh", "", backlog, 20.0, 0, 0, 0.5, 0.0, "")
+        safety = "stop" if still else "fresh"
+        beat = Heartbeat(1, -1, safety, "", backlog, 20.0, 0, 0, 0.5, 0.0, "", 0)
         object.__setattr__(session, "heartbeat", beat)
         self.call(self.house.experiments.heartbeat, robot, session.experiment, beat)
         moved = robot not in self.house.fleet.connected
