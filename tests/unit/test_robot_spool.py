@@ -45,7 +45,7 @@ def test_a_damaged_row_is_found_and_left_as_it_is(folder: Path, capsys: Any) -> 
     segment.write_bytes(data)
     found = said(capsys, str(folder), "--verify", status=1)
     assert found["rows"] == 4
-    assert found["problems"] == [f"{segment.name}: the last 161 bytes cannot be read"]
+    assert found["problems"] == [f"{segment.name}: the last 162 bytes cannot be read"]
     assert segment.read_bytes() == data
 
 
