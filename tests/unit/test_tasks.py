@@ -51,7 +51,10 @@ def test_rows_that_wait_on_the_robot_keep_their_task(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_rows_of_before_there_were_tasks_can_still_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [2, 3])  # of four things: no task yet, then no tag yet
+def test_rows_of_before_there_were_tasks_or_tags_can_still_be_read(
+    tmp_path: Path, known: int
+) -> None:
     spool = Spool(tmp_path)
     spool.append(0, one_row(True))
     spool.close()
@@ -61,9 +64,9 @@ def test_rows_of_before_there_were_tasks_can_still_be_read(tmp_path: Path) -> No
         length, _ = PREFIX.unpack_from(data)
         payload, data = data[PREFIX.size : PREFIX.size + length], data[PREFIX.size + length :]
         if payload[:1] == b"C":
-            assert payload[:2] == b"C\x93"  # an array of three; the last is an empty string
-            assert payload[-1:] == b"\xa0"
-            payload = b"C\x92" + payload[2:-1]
+            assert payload[:2] == b"C\x94"  # an array of four; the last are an empty string and map
+            assert payload[-2:] == b"\xa0\x80"
+            payload = b"C" + bytes([0x90 + known]) + payload[2 : known - 4]
         new.append(record(payload))
     path.write_bytes(b"".join(new))
     spool = Spool(tmp_path)
