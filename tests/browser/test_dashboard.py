@@ -47,7 +47,7 @@ def tab(opened, server, tokens):
 
 
 @pytest.fixture(scope="module")
-def robot(server):
+def robot(server, made):
     with Counter(server, "counter", hz=25.0, episode_steps=10) as counter:
         yield counter
 
@@ -190,7 +190,7 @@ def _client_of(tab):
     return urllib.parse.parse_qs(query)["client_id"][0]
 
 
-def test_without_a_token_there_is_the_login_and_no_socket(opened, server, tab, tokens):
+def test_without_a_token_there_is_the_login_and_no_socket(opened, server, tab, made, tokens):
     stranger = Tab(opened, server.port)
     stranger.page.goto(stranger.base + "/")
     assert stranger.page.url.endswith("/login.html")
@@ -208,7 +208,7 @@ def test_without_a_token_there_is_the_login_and_no_socket(opened, server, tab, t
     stranger.close()
 
 
-def test_a_page_from_elsewhere_opens_no_socket_with_an_operators_cookie(tab, tokens):
+def test_a_page_from_elsewhere_opens_no_socket_with_an_operators_cookie(tab, made, tokens):
     url, cookie = tab.sockets[-1].url, {"Cookie": f"dreamfleet_token={tokens['operator']}"}
     with connect(url, origin=tab.base, additional_headers=cookie) as socket:
         assert socket.recv().startswith("0{")
