@@ -68,11 +68,10 @@ RUNS: dict[str, Run] = {
         "daydreamer",
         "A1 from its back, no resets, 20 Hz in real time",
         # From its back the reward hardly changes until it has turned: what is new must lead there.
-        # Little of it: standing up pays less than 1 a step more than lying upright.
         # A reward that is never below 5 makes values so large that a long horizon drowns the rest.
         config={
             "ensemble": 5,
-            "explore": 0.06,
+            "explore": 0.3,
             "entropy": 0.3,
             "discount": 0.97,
             "actor_learning_rate": 6e-4,
