@@ -152,15 +152,7 @@ class NAF(OffPolicyAgent):
         n, a = self.vectors.width, self.codec.width
         self.net = Quadratic(n, a, config.widths).to(device)
         self.slow = self._follower(self.net)
-        self.explorer = BoxExplorer(
-            a,
-            config.random_first,
-            config.random_last,
-            config.random_updates,
-            config.noise,
-            config.deviation,
-            config.pull,
-        ).to(device)
+        self.explorer = self._noisy(a)
         self.imagination = Imagination(
             LocalLinear(n, a, config.steps, config.memory, config.prior),
             LearnedReward(n, a, config.reward_widths),

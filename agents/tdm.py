@@ -135,15 +135,7 @@ class TDM(OffPolicyAgent):
         self.slow_critic, self.slow_actor = map(self._follower, (self.critic, self.actor))
         self._judge = frozen_view(self.critic)
         self.extent = Extent(goal).to(self.device)
-        self.explorer = BoxExplorer(
-            width,
-            config.random_first,
-            config.random_last,
-            config.random_updates,
-            config.noise,
-            config.deviation,
-            config.pull,
-        ).to(self.device)
+        self.explorer = self._noisy(width)
         self._optimizers = {
             "critic": self._adam(self.critic, config.learning_rate),
             "actor": self._adam(self.actor, config.learning_rate),

@@ -254,20 +254,11 @@ def run(
     specs = list(robots) or [robot_name]
     fleet = _fleet(specs, options or {})
     robot = next(iter(fleet.values()))  # the spaces are those of all
-    full = Job(
-        id=f"{agent}-{seed}",
-        agent=agent,
-        config=dict(config or {}),
-        observation_space=space_to_json(robot.observation_space),
-        action_space=space_to_json(robot.action_space),
-        task=robot.task.to_json(),
-        seed=seed,
-        **job,
-    )
+    name, given = f"{agent}-{seed}", dict(config or {})
+    full = Job(id=name, agent=agent, config=given, seed=seed, **_described(robot), **job)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = directory or Path(scratch)
+        folder, clock = directory or Path(scratch), SystemClock()
         folder.mkdir(parents=True, exist_ok=True)
-        clock = SystemClock()
         start = clock.monotonic()
         lockstep = Lockstep(full, fleet, folder, act, rows_per_chunk)
         try:
@@ -276,15 +267,7 @@ def run(
             evaluated = lockstep.evaluate(eval_episodes)
         finally:
             lockstep.close()
-    results = {
-        name: {
-            "task": fleet[name].task.name,
-            "curve": lockstep.curves[name],
-            "evaluation": returns,
-            "evaluation_mean": float(np.mean(returns)) if returns else None,
-        }
-        for name, returns in evaluated.items()
-    }
+    results = _results(fleet, lockstep.curves, evaluated)
     whose = {"robot": specs[0], **results[ONLY]} if ONLY in results else {"robots": results}
     return {
         "job": full.model_dump(exclude={"observation_space", "action_space", "task"}),
@@ -292,6 +275,32 @@ def run(
         "updates": lockstep.updates,
         "seconds": round(trained - start, 1),
         **whose,
+    }
+
+
+def _described(robot: Robot) -> dict[str, Any]:
+    """What a job must know of its robots."""
+    return {
+        "observation_space": space_to_json(robot.observation_space),
+        "action_space": space_to_json(robot.action_space),
+        "task": robot.task.to_json(),
+    }
+
+
+def _results(
+    fleet: Mapping[str, Robot],
+    curves: Mapping[str, list[tuple[int, float]]],
+    evaluated: Mapping[str, list[float]],
+) -> dict[str, dict[str, Any]]:
+    """What each robot came to, by the name of its stream."""
+    return {
+        name: {
+            "task": fleet[name].task.name,
+            "curve": curves[name],
+            "evaluation": returns,
+            "evaluation_mean": float(np.mean(returns)) if returns else None,
+        }
+        for name, returns in evaluated.items()
     }
 
 

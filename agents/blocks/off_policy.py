@@ -14,7 +14,7 @@ from torch import nn
 
 from agents.agent import Agent, AgentConfig, Learned, Tensors, Transitions
 from agents.blocks.adam import FusedAdam
-from agents.blocks.explore import RandomShare
+from agents.blocks.explore import BoxExplorer, RandomShare
 from agents.blocks.slow import AveragedCritic, CopiedCritic, SlowCritic
 from agents.blocks.state import (
     check_pattern,
@@ -131,6 +131,19 @@ class OffPolicyAgent(Agent):
         if config.target_every:
             slow = CopiedCritic(net, config.target_every)
         return slow.to(self.device)
+
+    def _noisy(self, actions: int) -> BoxExplorer:
+        """How a policy without noise of its own explores with (A,) numbers, on its device."""
+        config = self.config
+        return BoxExplorer(
+            actions,
+            config.random_first,
+            config.random_last,
+            config.random_updates,
+            config.noise,
+            config.deviation,
+            config.pull,
+        ).to(self.device)
 
     def _adam(self, net: nn.Module, rate: float, eps: float = 1e-8) -> FusedAdam:
         clip = math.inf if self.config.clip is None else self.config.clip
