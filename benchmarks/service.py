@@ -84,6 +84,7 @@ RUNS: dict[str, Run] = {
         "sphero",
         "daydreamer",
         "Sphero from its camera, ten times real time",
+        config={"pictures": "changes"},  # the ball is 20 pixels of 4,096
         speed=10.0,
         learner={"train_ratio": 512.0, "min_rows": 1000},
         levels={"success radius": -0.1},

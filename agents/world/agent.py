@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -41,6 +41,7 @@ from robot_client.schema import IS_TERMINAL, REWARD, ActionSpace
 _REPORTED = 4  # windows in the report
 _SEEN = 5  # rows that the report's open-loop prediction sees first
 _WARMUP = 3  # updates before one is captured
+_DECIDED = 4.0  # outscale of the posterior where small things are to be seen
 
 Optimizer = LaProp | Adam
 Parts = dict[str, list[nn.Parameter]]
@@ -61,6 +62,11 @@ class WorldConfig(AgentConfig):
         "float32", description="Of the layers; losses and parameters stay in float32."
     )
     compiled: bool = Field(False, description="torch.compile the losses: minutes at the start.")
+    pictures: Literal["whole", "changes"] = Field(
+        "whole",
+        description="changes: pictures are seen and predicted as what differs from their mean, for "
+        "scenes in which little moves.",
+    )
     captured: bool = Field(False, description="Capture the update in a CUDA graph; needs a GPU.")
 
     @field_validator("keys")
@@ -121,6 +127,18 @@ class Recipe:
     act_noise: float = 0.0
 
 
+def _of_changes(recipe: Recipe) -> Recipe:
+    """The recipe for pictures in which little changes.
+
+    Categorical states start more decided, too: drawn at random they hide a small thing in noise.
+    """
+    model = recipe.model
+    coding = replace(model.coding, changes=True)
+    wide = _DECIDED if model.core.latent == "categorical" else 1.0
+    core = replace(model.core, posterior_outscale=wide)
+    return replace(recipe, model=replace(model, coding=coding, core=core))
+
+
 class Noise(NamedTuple):
     """All randomness of one update: of the latent's kind, and of the policy's."""
 
@@ -149,7 +167,9 @@ class WorldAgent(Agent):
         if config.captured and device.type != "cuda":
             raise UnsupportedSpace("captured", "a GPU", device.type)
         self.config, self.device = config, device
-        self._recipe = recipe = self.recipe(isinstance(action_space, spaces.Discrete))
+        recipe = self.recipe(isinstance(action_space, spaces.Discrete))
+        recipe = _of_changes(recipe) if config.pictures == "changes" else recipe
+        self._recipe = recipe
         context = CONTEXT if recipe.model.replay_context else ()
         self.demand = Sequences(config.batch_size, config.batch_length, context)
         seen = chosen(observation_space, config.keys)
@@ -216,6 +236,7 @@ class WorldAgent(Agent):
 
     def losses(self, batch: Tensors, noise: Noise) -> tuple[torch.Tensor, Tensors, States]:
         """The total loss, metrics, and the states (B, T, ...) that the rows were given."""
+        self.world.see(batch)
         states = self.world.filter(batch, noise.posterior)
         losses, divergence = self.world.losses(batch, states)
         metrics = {"kl": divergence.detach().mean()}

@@ -28,6 +28,7 @@ class Coding:
         halved: squared errors count half, as the log-likelihood of a normal distribution with
             deviation 1 has them; else in full.
         middle: what is taken from pixels of 0..1 when they enter.
+        changes: pictures enter and leave as what differs from their mean, see `MeanPicture`.
         bits: of a pixel; what is finer is neither seen nor to be predicted.
         spread: a dense layer stands before the first transposed convolution ("valid" only).
         vector_scale: weight of the errors of vectors.
@@ -41,6 +42,7 @@ class Coding:
     sigmoid: bool = False
     halved: bool = False
     middle: float = 0.5
+    changes: bool = False
     bits: int = 8
     spread: bool = True
     vector_scale: float = 1.0
@@ -56,6 +58,10 @@ class Coding:
             return image / 255
         step = 1 << (8 - self.bits)
         return (torch.floor(image / step) + 0.5) * (step / 256)
+
+    def drawn(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw predictions of pixels as pixels, where 0 is black and 1 white."""
+        return raw.sigmoid() if self.sigmoid else raw + 0.5
 
     def numbers(self, vector: torch.Tensor) -> torch.Tensor:
         """A vector as the networks take and predict it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from gymnasium import spaces
@@ -14,6 +14,7 @@ from agents.blocks.nets import MLP, BlockDense, Dense, init_conv_, make_act, mak
 from agents.blocks.policies import categorical
 from agents.blocks.scalars import widen
 from agents.world.coding import DREAMER_V3, Coding
+from agents.world.mean_picture import MeanPicture, coarse_errors
 from agents.world.sizes import Size
 from agents.world.spaces import Layout, layout
 
@@ -28,20 +29,25 @@ class Decoder(nn.Module):
         observation_space: as the encoder's.
         size: widths.
         coding: the encoder's.
+        mean: the encoder's.
 
     Raises:
         UnsupportedSpace: see `agents.world.spaces.layout`.
     """
 
     def __init__(
-        self, observation_space: spaces.Dict, size: Size, coding: Coding = DREAMER_V3
+        self,
+        observation_space: spaces.Dict,
+        size: Size,
+        coding: Coding = DREAMER_V3,
+        mean: MeanPicture | None = None,
     ) -> None:
         super().__init__()
         self.layout = layout(observation_space, size, coding)
         self.coding, self.flat = coding, size.flat
         images = _Unpadded if coding.convolution == "valid" else _Images
         self.vectors = _Vectors(self.layout, size, coding) if self.layout.widths else None
-        self.images = images(self.layout, size, coding) if self.layout.images else None
+        self.images = images(self.layout, size, coding, mean) if self.layout.images else None
 
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         """(..., D), (..., S, K) or (..., S) -> for a vector (..., width) its flat numbers, see
@@ -60,7 +66,9 @@ class Decoder(nn.Module):
             return -categorical(pred).log_prob(target)
         target = target.to(widen(pred).dtype)
         if key in self.layout.images:
-            error = image_mse(pred, self.coding.pixels(target))
+            pixels = self.coding.pixels(target)
+            error = image_mse(pred, pixels)
+            error = error + coarse_errors(pred, pixels) if self.coding.changes else error
         else:
             numbers = self.coding.numbers(self.layout.flat(key, target))
             error = (widen(pred) - numbers.detach()).square().sum(-1) * self.coding.vector_scale
@@ -93,11 +101,11 @@ class _Images(nn.Module):
     """Deterministic and stochastic state each paint a small picture; their sum is doubled stage by
     stage."""
 
-    def __init__(self, plan: Layout, size: Size, coding: Coding) -> None:
+    def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
         super().__init__()
         style = coding.conv
         depths = coding.depths(size, plan.resolution)
-        self.channels, self.coding = plan.images, coding
+        self.channels, self.coding, self.mean = plan.images, coding, mean
         self.blocks, self.depth = size.blocks, depths[-1]
         self.side = coding.side(plan.resolution, len(depths))
         area = self.side**2 * self.depth
@@ -114,7 +122,7 @@ class _Images(nn.Module):
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = self.act(self.norm(self._grid(deter) + self._square(self.from_stoch(stoch))))
         x = self.out(self.stages(x.permute(0, 3, 1, 2)))
-        return _pictures(x, deter.shape[:-1], self.channels, self.coding)
+        return _pictures(x, deter.shape[:-1], self.channels, (self.mean or self.coding).drawn)
 
     def _grid(self, deter: torch.Tensor) -> torch.Tensor:
         """Each block paints its own channels of the smallest picture: (N, side, side, depth)."""
@@ -134,10 +142,10 @@ class _Unpadded(nn.Module):
     1, 5, 13, 30, 64.
     """
 
-    def __init__(self, plan: Layout, size: Size, coding: Coding) -> None:
+    def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
         super().__init__()
         depths = coding.depths(size, plan.resolution)
-        self.channels, self.coding = plan.images, coding
+        self.channels, self.coding, self.mean = plan.images, coding, mean
         self.width = 4 * depths[-1] if coding.spread else size.features
         self.spread: nn.Module = nn.Identity()
         if coding.spread:
@@ -153,15 +161,18 @@ class _Unpadded(nn.Module):
 
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = self.spread(torch.cat([stoch, deter], -1)).reshape(-1, self.width, 1, 1)
-        return _pictures(self.out(self.stages(x)), deter.shape[:-1], self.channels, self.coding)
+        x = self.out(self.stages(x))
+        return _pictures(x, deter.shape[:-1], self.channels, (self.mean or self.coding).drawn)
 
 
 def _pictures(
-    x: torch.Tensor, lead: torch.Size, channels: dict[str, int], coding: Coding
+    x: torch.Tensor,
+    lead: torch.Size,
+    channels: dict[str, int],
+    drawn: Callable[[torch.Tensor], torch.Tensor],
 ) -> Tensors:
     """The last stage's output (N, C, H, W) as pixels (*lead, H, W, c) of each image."""
-    x = x.permute(0, 2, 3, 1)
-    x = x.sigmoid() if coding.sigmoid else x + 0.5
+    x = drawn(x.permute(0, 2, 3, 1))
     pixels = torch.split(x.reshape(*lead, *x.shape[1:]), [*channels.values()], -1)
     return dict(zip(channels, pixels, strict=True))
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.blocks.nets import MLP, init_conv_, make_act, make_norm
 from agents.world.coding import DREAMER_V3, Coding
+from agents.world.mean_picture import MeanPicture
 from agents.world.sizes import Size
 from agents.world.spaces import Layout, layout
 
@@ -32,18 +33,23 @@ class Encoder(nn.Module):
         observation_space: float32 vectors, Discrete values, square uint8 images of one size.
         size: widths.
         coding: what becomes of vectors and pixels.
+        mean: of the pictures, where only their changes are to enter.
 
     Raises:
         UnsupportedSpace: see `agents.world.spaces.layout`.
     """
 
     def __init__(
-        self, observation_space: spaces.Dict, size: Size, coding: Coding = DREAMER_V3
+        self,
+        observation_space: spaces.Dict,
+        size: Size,
+        coding: Coding = DREAMER_V3,
+        mean: MeanPicture | None = None,
     ) -> None:
         super().__init__()
         self.layout = layout(observation_space, size, coding)
         self.vectors = _Vectors(self.layout, size, coding) if self.layout.widths else None
-        self.images = _Images(self.layout, size, coding) if self.layout.images else None
+        self.images = _Images(self.layout, size, coding, mean) if self.layout.images else None
         parts = [part for part in (self.vectors, self.images) if part is not None]
         self.width = sum(part.width for part in parts)
 
@@ -77,11 +83,11 @@ class _Vectors(nn.Module):
 
 
 class _Images(nn.Module):
-    def __init__(self, plan: Layout, size: Size, coding: Coding) -> None:
+    def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
         super().__init__()
         depths = coding.depths(size, plan.resolution)
         channels = (sum(plan.images.values()), *depths)
-        self.keys, self.coding = tuple(plan.images), coding
+        self.keys, self.coding, self.mean = tuple(plan.images), coding, mean
         self.width = depths[-1] * coding.side(plan.resolution, len(depths)) ** 2
         pairs = zip(channels, depths, strict=False)
         self.stages = nn.Sequential(*(_Stage(a, b, coding) for a, b in pairs))
@@ -89,8 +95,9 @@ class _Images(nn.Module):
     def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         image = torch.cat([obs[key] for key in self.keys], -1)
         rows = image.reshape(-1, *image.shape[-3:]).to(_dtype(self))
-        pixels = (self.coding.pixels(rows) - self.coding.middle).permute(0, 3, 1, 2)
-        grid: torch.Tensor = self.stages(pixels)
+        pixels = self.coding.pixels(rows)
+        pixels = self.mean.changes(pixels) if self.mean else pixels - self.coding.middle
+        grid: torch.Tensor = self.stages(pixels.permute(0, 3, 1, 2))
         return grid.permute(0, 2, 3, 1).reshape(*image.shape[:-3], self.width)
 
 

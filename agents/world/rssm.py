@@ -58,6 +58,7 @@ class Core:
         style: of the layers.
         prior_layers: hidden layers from deter to the prior.
         unimix: share of uniform in every categorical state.
+        posterior_outscale: of the start of what is believed after seeing; larger: more decided.
     """
 
     cell: CellName = "block-gru"
@@ -66,6 +67,7 @@ class Core:
     style: Style = MODERN
     prior_layers: int = 2
     unimix: float = 0.01
+    posterior_outscale: float = 1.0
 
 
 class RSSM(nn.Module):
@@ -90,7 +92,9 @@ class RSSM(nn.Module):
         deter, hidden = size.deter, size.hidden
         self.cell = CELLS[core.cell](action_width, size, style)
         self.posterior_in = Dense(deter + token_width, hidden, norm=True, act=True, style=style)
-        self.posterior_out = Dense(hidden, raw, norm=False, act=False, style=style)
+        self.posterior_out = Dense(
+            hidden, raw, norm=False, act=False, outscale=core.posterior_outscale, style=style
+        )
         self.prior_in = MLP(deter, hidden, core.prior_layers, style=style)
         self.prior_out = Dense(hidden, raw, norm=False, act=False, style=style)
         self.start = nn.Parameter(torch.zeros(deter)) if core.start == "learned" else None
