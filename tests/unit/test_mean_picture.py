@@ -162,6 +162,6 @@ def test_the_mean_is_kept():
     second.load_state_dict(first.state_dict())
     assert torch.equal(second.world.mean_picture.mean, first.world.mean_picture.mean)
     assert first.world.mean_picture.mean.std() > 0
-    kept = dict(first.acting().policy.named_buffers())
+    kept = dict(first.acting().graphs["policy"].named_buffers())
     assert any(torch.equal(t, first.world.mean_picture.mean) for t in kept.values())
     assert not DAYDREAMER.changes
