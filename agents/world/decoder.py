@@ -105,7 +105,8 @@ class _Images(nn.Module):
         super().__init__()
         style = coding.conv
         depths = coding.depths(size, plan.resolution)
-        self.channels, self.coding, self.mean = plan.images, coding, mean
+        # Not the module: it is the encoder's, and kept once.
+        self.channels, self.drawn = plan.images, (mean or coding).drawn
         self.blocks, self.depth = size.blocks, depths[-1]
         self.side = coding.side(plan.resolution, len(depths))
         area = self.side**2 * self.depth
@@ -122,7 +123,7 @@ class _Images(nn.Module):
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = self.act(self.norm(self._grid(deter) + self._square(self.from_stoch(stoch))))
         x = self.out(self.stages(x.permute(0, 3, 1, 2)))
-        return _pictures(x, deter.shape[:-1], self.channels, (self.mean or self.coding).drawn)
+        return _pictures(x, deter.shape[:-1], self.channels, self.drawn)
 
     def _grid(self, deter: torch.Tensor) -> torch.Tensor:
         """Each block paints its own channels of the smallest picture: (N, side, side, depth)."""
@@ -145,7 +146,8 @@ class _Unpadded(nn.Module):
     def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
         super().__init__()
         depths = coding.depths(size, plan.resolution)
-        self.channels, self.coding, self.mean = plan.images, coding, mean
+        # Not the module: it is the encoder's, and kept once.
+        self.channels, self.drawn = plan.images, (mean or coding).drawn
         self.width = 4 * depths[-1] if coding.spread else size.features
         self.spread: nn.Module = nn.Identity()
         if coding.spread:
@@ -162,7 +164,7 @@ class _Unpadded(nn.Module):
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = self.spread(torch.cat([stoch, deter], -1)).reshape(-1, self.width, 1, 1)
         x = self.out(self.stages(x))
-        return _pictures(x, deter.shape[:-1], self.channels, (self.mean or self.coding).drawn)
+        return _pictures(x, deter.shape[:-1], self.channels, self.drawn)
 
 
 def _pictures(

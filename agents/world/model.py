@@ -82,7 +82,7 @@ class WorldModel(nn.Module):
         self.spec, self.size = spec, spec.size
         size, style = spec.size, spec.core.style
         self.codec = ActionCodec(action_space)
-        mean = self.mean_picture = _mean_picture(observation_space, spec)
+        mean = _mean_picture(observation_space, spec)
         self.encoder = Encoder(observation_space, size, spec.coding, mean)
         self.rssm = RSSM(self.encoder.width, self.codec.width, size, spec.core)
         self.decoder = Decoder(observation_space, size, spec.coding, mean)
@@ -137,6 +137,12 @@ class WorldModel(nn.Module):
             losses["ensemble"] = self._ensemble_loss(batch, states, feat)
         self.divergence.update(taught.value)
         return losses, taught.value
+
+    @property
+    def mean_picture(self) -> MeanPicture | None:
+        """What pictures are seen and predicted against, if not against grey."""
+        images = self.encoder.images
+        return images.mean if images is not None else None
 
     def see(self, batch: Tensors) -> None:
         """Take a batch's pictures into their mean, before they are filtered."""
