@@ -35,6 +35,7 @@ from agents.world.graphs import acting
 from agents.world.model import CONTEXT, ModelSpec, WorldModel
 from agents.world.pictures import film, signals
 from agents.world.rssm import States, features
+from agents.world.vector_units import WEIGHT
 from robot_client.bundle import PlanSettings
 from robot_client.schema import IS_TERMINAL, REWARD, ActionSpace
 
@@ -66,6 +67,16 @@ class WorldConfig(AgentConfig):
         "whole",
         description="changes: pictures are seen and predicted as what differs from their mean, for "
         "scenes in which little moves.",
+    )
+    vectors: Literal["given", "own"] = Field(
+        "given",
+        description="own: units of their own; each number is seen and predicted in its deviations "
+        "from its mean, for vectors of rad, rad/s and N.",
+    )
+    reward_offset: float = Field(
+        0.0,
+        description="Taken from every reward, for tasks without end whose rewards are far from 0: "
+        "large returns are learned coarsely.",
     )
     captured: bool = Field(False, description="Capture the update in a CUDA graph; needs a GPU.")
 
@@ -127,16 +138,20 @@ class Recipe:
     act_noise: float = 0.0
 
 
-def _of_changes(recipe: Recipe) -> Recipe:
-    """The recipe for pictures in which little changes.
+def _with_standards(model: ModelSpec, config: WorldConfig) -> ModelSpec:
+    """The model for pictures in which little changes, or for vectors in units of their own.
 
-    Categorical states start more decided, too: drawn at random they hide a small thing in noise.
+    For such pictures categorical states start more decided, too: drawn at random they hide a small
+    thing in noise.
     """
-    model = recipe.model
-    coding = replace(model.coding, changes=True)
-    wide = _DECIDED if model.core.latent == "categorical" else 1.0
-    core = replace(model.core, posterior_outscale=wide)
-    return replace(recipe, model=replace(model, coding=coding, core=core))
+    coding, core = model.coding, model.core
+    if config.pictures == "changes":
+        coding = replace(coding, changes=True)
+        wide = _DECIDED if core.latent == "categorical" else 1.0
+        core = replace(core, posterior_outscale=wide)
+    if config.vectors == "own":
+        coding = replace(coding, own_units=True, vector_scale=WEIGHT)
+    return replace(model, coding=coding, core=core)
 
 
 class Noise(NamedTuple):
@@ -168,8 +183,7 @@ class WorldAgent(Agent):
             raise UnsupportedSpace("captured", "a GPU", device.type)
         self.config, self.device = config, device
         recipe = self.recipe(isinstance(action_space, spaces.Discrete))
-        recipe = _of_changes(recipe) if config.pictures == "changes" else recipe
-        self._recipe = recipe
+        self._recipe = recipe = replace(recipe, model=_with_standards(recipe.model, config))
         context = CONTEXT if recipe.model.replay_context else ()
         self.demand = Sequences(config.batch_size, config.batch_length, context)
         seen = chosen(observation_space, config.keys)
@@ -236,7 +250,8 @@ class WorldAgent(Agent):
 
     def losses(self, batch: Tensors, noise: Noise) -> tuple[torch.Tensor, Tensors, States]:
         """The total loss, metrics, and the states (B, T, ...) that the rows were given."""
-        self.world.see(batch)
+        batch = batch | {REWARD: batch[REWARD] - self.config.reward_offset}
+        self.world.encoder.see(batch)
         states = self.world.filter(batch, noise.posterior)
         losses, divergence = self.world.losses(batch, states)
         metrics = {"kl": divergence.detach().mean()}
@@ -277,7 +292,7 @@ class WorldAgent(Agent):
         return {
             f"open_loop_{key}": film(few[key], pred[key])
             if key in decoder.layout.images
-            else signals(decoder.coding.numbers(few[key]), pred[key])
+            else signals(decoder.numbers(key, few[key]), pred[key])
             for key in pred
             if key not in decoder.layout.classes
         }

@@ -28,6 +28,7 @@ class Coding:
         halved: squared errors count half, as the log-likelihood of a normal distribution with
             deviation 1 has them; else in full.
         middle: what is taken from pixels of 0..1 when they enter.
+        own_units: vectors enter and leave in deviations from their mean, see `VectorUnits`.
         changes: pictures enter and leave as what differs from their mean, see `MeanPicture`.
         bits: of a pixel; what is finer is neither seen nor to be predicted.
         spread: a dense layer stands before the first transposed convolution ("valid" only).
@@ -42,6 +43,7 @@ class Coding:
     sigmoid: bool = False
     halved: bool = False
     middle: float = 0.5
+    own_units: bool = False
     changes: bool = False
     bits: int = 8
     spread: bool = True

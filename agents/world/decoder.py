@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from gymnasium import spaces
@@ -14,9 +14,10 @@ from agents.blocks.nets import MLP, BlockDense, Dense, init_conv_, make_act, mak
 from agents.blocks.policies import categorical
 from agents.blocks.scalars import widen
 from agents.world.coding import DREAMER_V3, Coding
-from agents.world.mean_picture import MeanPicture, coarse_errors
+from agents.world.mean_picture import coarse_errors
 from agents.world.sizes import Size
 from agents.world.spaces import Layout, layout
+from agents.world.standards import Standards
 
 Tensors = dict[str, torch.Tensor]
 _KERNEL = 5  # of stages that double the picture
@@ -29,7 +30,7 @@ class Decoder(nn.Module):
         observation_space: as the encoder's.
         size: widths.
         coding: the encoder's.
-        mean: the encoder's.
+        standards: the encoder's; needed where its coding has any.
 
     Raises:
         UnsupportedSpace: see `agents.world.spaces.layout`.
@@ -40,18 +41,19 @@ class Decoder(nn.Module):
         observation_space: spaces.Dict,
         size: Size,
         coding: Coding = DREAMER_V3,
-        mean: MeanPicture | None = None,
+        standards: Standards | None = None,
     ) -> None:
         super().__init__()
         self.layout = layout(observation_space, size, coding)
         self.coding, self.flat = coding, size.flat
+        self.standards = standards or Standards(coding)
         images = _Unpadded if coding.convolution == "valid" else _Images
         self.vectors = _Vectors(self.layout, size, coding) if self.layout.widths else None
-        self.images = images(self.layout, size, coding, mean) if self.layout.images else None
+        self.images = images(self.layout, size, self.standards) if self.layout.images else None
 
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         """(..., D), (..., S, K) or (..., S) -> for a vector (..., width) its flat numbers, see
-        `Coding.numbers`; for a discrete key logits (..., n); for an image (..., H, W, C) its
+        `numbers`; for a discrete key logits (..., n); for an image (..., H, W, C) its
         pixels, where 0 is black and 1 white."""
         flat = stoch.reshape(*deter.shape[:-1], self.flat)
         parts = [part(deter, flat) for part in (self.vectors, self.images) if part is not None]
@@ -60,6 +62,10 @@ class Decoder(nn.Module):
     def loss(self, pred: Mapping[str, torch.Tensor], obs: Mapping[str, torch.Tensor]) -> Tensors:
         """Predictions and raw observations -> loss (...) of each key, summed over its numbers."""
         return {key: self._loss(key, pred[key], obs[key]) for key in pred}
+
+    def numbers(self, key: str, value: torch.Tensor) -> torch.Tensor:
+        """A vector (..., *shape) as it is predicted: (..., width)."""
+        return self.standards.numbers(key, self.layout.flat(key, value))
 
     def _loss(self, key: str, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if key in self.layout.classes:
@@ -70,7 +76,7 @@ class Decoder(nn.Module):
             error = image_mse(pred, pixels)
             error = error + coarse_errors(pred, pixels) if self.coding.changes else error
         else:
-            numbers = self.coding.numbers(self.layout.flat(key, target))
+            numbers = self.numbers(key, target)
             error = (widen(pred) - numbers.detach()).square().sum(-1) * self.coding.vector_scale
         return error / 2 if self.coding.halved else error
 
@@ -101,12 +107,12 @@ class _Images(nn.Module):
     """Deterministic and stochastic state each paint a small picture; their sum is doubled stage by
     stage."""
 
-    def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
+    def __init__(self, plan: Layout, size: Size, standards: Standards) -> None:
         super().__init__()
+        coding = standards.coding
         style = coding.conv
         depths = coding.depths(size, plan.resolution)
-        # Not the module: it is the encoder's, and kept once.
-        self.channels, self.drawn = plan.images, (mean or coding).drawn
+        self.channels, self.standards = plan.images, standards
         self.blocks, self.depth = size.blocks, depths[-1]
         self.side = coding.side(plan.resolution, len(depths))
         area = self.side**2 * self.depth
@@ -123,7 +129,7 @@ class _Images(nn.Module):
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = self.act(self.norm(self._grid(deter) + self._square(self.from_stoch(stoch))))
         x = self.out(self.stages(x.permute(0, 3, 1, 2)))
-        return _pictures(x, deter.shape[:-1], self.channels, self.drawn)
+        return _pictures(x, deter.shape[:-1], self.channels, self.standards)
 
     def _grid(self, deter: torch.Tensor) -> torch.Tensor:
         """Each block paints its own channels of the smallest picture: (N, side, side, depth)."""
@@ -143,11 +149,11 @@ class _Unpadded(nn.Module):
     1, 5, 13, 30, 64.
     """
 
-    def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
+    def __init__(self, plan: Layout, size: Size, standards: Standards) -> None:
         super().__init__()
+        coding = standards.coding
         depths = coding.depths(size, plan.resolution)
-        # Not the module: it is the encoder's, and kept once.
-        self.channels, self.drawn = plan.images, (mean or coding).drawn
+        self.channels, self.standards = plan.images, standards
         self.width = 4 * depths[-1] if coding.spread else size.features
         self.spread: nn.Module = nn.Identity()
         if coding.spread:
@@ -164,17 +170,17 @@ class _Unpadded(nn.Module):
     def forward(self, deter: torch.Tensor, stoch: torch.Tensor) -> Tensors:
         x = self.spread(torch.cat([stoch, deter], -1)).reshape(-1, self.width, 1, 1)
         x = self.out(self.stages(x))
-        return _pictures(x, deter.shape[:-1], self.channels, self.drawn)
+        return _pictures(x, deter.shape[:-1], self.channels, self.standards)
 
 
 def _pictures(
     x: torch.Tensor,
     lead: torch.Size,
     channels: dict[str, int],
-    drawn: Callable[[torch.Tensor], torch.Tensor],
+    standards: Standards,
 ) -> Tensors:
     """The last stage's output (N, C, H, W) as pixels (*lead, H, W, c) of each image."""
-    x = drawn(x.permute(0, 2, 3, 1))
+    x = standards.drawn(x.permute(0, 2, 3, 1))
     pixels = torch.split(x.reshape(*lead, *x.shape[1:]), [*channels.values()], -1)
     return dict(zip(channels, pixels, strict=True))
 

@@ -14,6 +14,8 @@ from agents.world.coding import DREAMER_V3, Coding
 from agents.world.mean_picture import MeanPicture
 from agents.world.sizes import Size
 from agents.world.spaces import Layout, layout
+from agents.world.standards import Standards
+from agents.world.vector_units import VectorUnits
 
 # Kernel, stride, and the frame of zeros: left, right, above, below.
 _STAGES = {
@@ -33,23 +35,18 @@ class Encoder(nn.Module):
         observation_space: float32 vectors, Discrete values, square uint8 images of one size.
         size: widths.
         coding: what becomes of vectors and pixels.
-        mean: of the pictures, where only their changes are to enter.
 
     Raises:
         UnsupportedSpace: see `agents.world.spaces.layout`.
     """
 
     def __init__(
-        self,
-        observation_space: spaces.Dict,
-        size: Size,
-        coding: Coding = DREAMER_V3,
-        mean: MeanPicture | None = None,
+        self, observation_space: spaces.Dict, size: Size, coding: Coding = DREAMER_V3
     ) -> None:
         super().__init__()
-        self.layout = layout(observation_space, size, coding)
+        self.layout, self.coding = layout(observation_space, size, coding), coding
         self.vectors = _Vectors(self.layout, size, coding) if self.layout.widths else None
-        self.images = _Images(self.layout, size, coding, mean) if self.layout.images else None
+        self.images = _Images(self.layout, size, coding) if self.layout.images else None
         parts = [part for part in (self.vectors, self.images) if part is not None]
         self.width = sum(part.width for part in parts)
 
@@ -57,6 +54,20 @@ class Encoder(nn.Module):
         """Raw observations by key -> (..., E)."""
         parts = [part(obs) for part in (self.vectors, self.images) if part is not None]
         return torch.cat(parts, -1)
+
+    @property
+    def standards(self) -> Standards:
+        """What observations are measured against."""
+        picture = self.images.mean if self.images is not None else None
+        units = self.vectors.units if self.vectors is not None else None
+        return Standards(self.coding, picture, units)
+
+    def see(self, obs: Mapping[str, torch.Tensor]) -> None:
+        """Move the standards by raw observations (B, T, ...), before these are encoded."""
+        if self.images is not None and self.images.mean is not None:
+            self.images.mean.update(self.images.pixels(obs))
+        if self.vectors is not None and self.vectors.units is not None:
+            self.vectors.units.update(obs)
 
 
 def _dtype(module: nn.Module) -> torch.dtype:
@@ -68,6 +79,7 @@ class _Vectors(nn.Module):
         super().__init__()
         self.plan, self.coding, self.keys = plan, coding, tuple(plan.widths)
         self.width = size.units
+        self.units = VectorUnits(plan) if coding.own_units else None
         self.mlp = MLP(sum(plan.widths.values()), size.units, size.layers, coding.dense)
 
     def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -79,26 +91,35 @@ class _Vectors(nn.Module):
         dtype = _dtype(self)
         if key in self.plan.classes:
             return F.one_hot(value.long(), self.plan.classes[key]).to(dtype)
-        return self.coding.numbers(self.plan.flat(key, value).to(dtype))
+        flat = self.plan.flat(key, value).to(dtype)
+        return self.units.numbers(key, flat) if self.units else self.coding.numbers(flat)
 
 
 class _Images(nn.Module):
-    def __init__(self, plan: Layout, size: Size, coding: Coding, mean: MeanPicture | None) -> None:
+    def __init__(self, plan: Layout, size: Size, coding: Coding) -> None:
         super().__init__()
         depths = coding.depths(size, plan.resolution)
         channels = (sum(plan.images.values()), *depths)
-        self.keys, self.coding, self.mean = tuple(plan.images), coding, mean
+        self.keys, self.coding = tuple(plan.images), coding
+        self.mean = _mean_picture(plan, coding) if coding.changes else None
         self.width = depths[-1] * coding.side(plan.resolution, len(depths)) ** 2
         pairs = zip(channels, depths, strict=False)
         self.stages = nn.Sequential(*(_Stage(a, b, coding) for a, b in pairs))
 
     def forward(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        pixels = self.pixels(obs)
+        away = self.mean.changes(pixels) if self.mean else pixels - self.coding.middle
+        grid: torch.Tensor = self.stages(away.flatten(0, -4).permute(0, 3, 1, 2))
+        return grid.permute(0, 2, 3, 1).reshape(*pixels.shape[:-3], self.width)
+
+    def pixels(self, obs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(..., H, W, C) of 0..1, of all cameras."""
         image = torch.cat([obs[key] for key in self.keys], -1)
-        rows = image.reshape(-1, *image.shape[-3:]).to(_dtype(self))
-        pixels = self.coding.pixels(rows)
-        pixels = self.mean.changes(pixels) if self.mean else pixels - self.coding.middle
-        grid: torch.Tensor = self.stages(pixels.permute(0, 3, 1, 2))
-        return grid.permute(0, 2, 3, 1).reshape(*image.shape[:-3], self.width)
+        return self.coding.pixels(image.to(_dtype(self)))
+
+
+def _mean_picture(plan: Layout, coding: Coding) -> MeanPicture:
+    return MeanPicture(plan.resolution, sum(plan.images.values()), coding.sigmoid)
 
 
 class _Stage(nn.Module):

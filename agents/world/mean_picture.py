@@ -52,10 +52,9 @@ class MeanPicture(nn.Module):
 
     def drawn(self, raw: torch.Tensor) -> torch.Tensor:
         """Raw predictions (..., H, W, C) -> pixels; those of zero are the mean's."""
-        mean = self.mean.clone()  # for the backward pass: it moves before that
         if not self.sigmoid:
-            return raw + mean
-        return torch.sigmoid(raw + torch.logit(mean, _DARKEST))
+            return raw + self.mean
+        return torch.sigmoid(raw + torch.logit(self.mean, _DARKEST))
 
 
 def coarse_errors(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -17,10 +17,8 @@ from agents.world.encoder import Encoder
 from agents.world.ensemble import Ensemble
 from agents.world.heads import BernoulliHead, ScalarHead, ScalarKind
 from agents.world.kl import DivergenceLoss, DynRepKL
-from agents.world.mean_picture import MeanPicture
 from agents.world.rssm import RSSM, Carry, Core, States, features
 from agents.world.sizes import Size
-from agents.world.spaces import layout
 from robot_client.schema import ACTION, IS_FIRST, IS_TERMINAL, REWARD, ActionSpace
 
 CONTEXT = ("deter", "stoch")
@@ -82,10 +80,9 @@ class WorldModel(nn.Module):
         self.spec, self.size = spec, spec.size
         size, style = spec.size, spec.core.style
         self.codec = ActionCodec(action_space)
-        mean = _mean_picture(observation_space, spec)
-        self.encoder = Encoder(observation_space, size, spec.coding, mean)
+        self.encoder = Encoder(observation_space, size, spec.coding)
         self.rssm = RSSM(self.encoder.width, self.codec.width, size, spec.core)
-        self.decoder = Decoder(observation_space, size, spec.coding, mean)
+        self.decoder = Decoder(observation_space, size, spec.coding, self.encoder.standards)
         read = size.features, size.units
         self.reward = ScalarHead(
             spec.reward, *read, spec.reward_layers, style, spec.reward_outscale
@@ -138,18 +135,6 @@ class WorldModel(nn.Module):
         self.divergence.update(taught.value)
         return losses, taught.value
 
-    @property
-    def mean_picture(self) -> MeanPicture | None:
-        """What pictures are seen and predicted against, if not against grey."""
-        images = self.encoder.images
-        return images.mean if images is not None else None
-
-    def see(self, batch: Tensors) -> None:
-        """Take a batch's pictures into their mean, before they are filtered."""
-        if self.mean_picture is not None:
-            pictures = torch.cat([batch[key] for key in self.decoder.layout.images], -1)
-            self.mean_picture.update(self.spec.coding.pixels(pictures.float()))
-
     def survival(self, feat: torch.Tensor) -> torch.Tensor:
         """(...) what the value of what comes after features (..., F) is multiplied by."""
         spec = self.spec
@@ -179,11 +164,3 @@ class WorldModel(nn.Module):
         action = self.codec.encode(batch[ACTION])[:, :-1]
         loss = self.ensemble.loss(feat[:, :-1], action, states.stoch[:, 1:].flatten(2))
         return loss * (~batch[IS_FIRST][:, 1:]).float()
-
-
-def _mean_picture(space: spaces.Dict, spec: ModelSpec) -> MeanPicture | None:
-    if not spec.coding.changes:
-        return None
-    found = layout(space, spec.size, spec.coding)
-    channels = sum(found.images.values())
-    return MeanPicture(found.resolution, channels, spec.coding.sigmoid) if channels else None

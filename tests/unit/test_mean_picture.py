@@ -112,15 +112,14 @@ def spot_left(changes, updates=160):
     torch.manual_seed(0)
     size, arena = DAYDREAMER_SIZES["tiny"], Arena(1)
     coding = replace(DAYDREAMER, changes=changes)
-    mean = MeanPicture(SIDE, 3, sigmoid=True) if changes else None
-    encoder, decoder = Encoder(SPACE, size, coding, mean), Decoder(SPACE, size, coding, mean)
+    encoder = Encoder(SPACE, size, coding)
+    decoder = Decoder(SPACE, size, coding, encoder.standards)
     between = torch.nn.Linear(encoder.width, size.features)
     parts = torch.nn.ModuleList([encoder, decoder, between])
     optimizer = torch.optim.Adam(parts.parameters(), 2e-3)
     for _ in range(updates):
         seen = {"camera": arena.pictures(32)}
-        if mean is not None:
-            mean.update(seen["camera"] / 255)
+        encoder.see(seen)
         deter, stoch = between(encoder(seen)).split([size.deter, size.flat], -1)
         pred = decoder(deter, stoch.unflatten(-1, (size.stoch, size.classes)))
         optimizer.zero_grad()
@@ -145,13 +144,16 @@ def test_every_coding_can_do_it():
     batch = Arena(2).batch()
     agent.train(batch)
     mean = PLANET.pixels(batch["camera"].float()).mean((0, 1))
-    torch.testing.assert_close(agent.world.mean_picture.mean, mean)
+    torch.testing.assert_close(agent.world.encoder.standards.picture.mean, mean)
 
 
 def test_vectors_alone_have_no_mean_picture():
     space = spaces.Dict(x=spaces.Box(-1, 1, (3,), np.float32))
     made = config(DayDreamerConfig, pictures="changes")
-    assert DayDreamer(space, ACTIONS, made, torch.device("cpu")).world.mean_picture is None
+    assert (
+        DayDreamer(space, ACTIONS, made, torch.device("cpu")).world.encoder.standards.picture
+        is None
+    )
 
 
 def test_the_mean_is_kept():
@@ -161,8 +163,10 @@ def test_the_mean_is_kept():
     first.train(Arena(3).batch())
     second = DayDreamer(SPACE, ACTIONS, made, torch.device("cpu"))
     second.load_state_dict(load(save(first.state_dict())))
-    assert torch.equal(second.world.mean_picture.mean, first.world.mean_picture.mean)
-    assert first.world.mean_picture.mean.std() > 0
+    assert torch.equal(
+        second.world.encoder.standards.picture.mean, first.world.encoder.standards.picture.mean
+    )
+    assert first.world.encoder.standards.picture.mean.std() > 0
     kept = dict(first.acting().graphs["policy"].named_buffers())
-    assert any(torch.equal(t, first.world.mean_picture.mean) for t in kept.values())
+    assert any(torch.equal(t, first.world.encoder.standards.picture.mean) for t in kept.values())
     assert not DAYDREAMER.changes
