@@ -43,7 +43,9 @@ class DayDreamerConfig(ActorCriticConfig):
         "a1": {"size": "a1", "entropy": 0.5},
     }
 
-    size: Literal["tiny", "a1", "arm", "default"] = Field("arm", description="Widths of networks.")
+    size: Literal["tiny", "small", "a1", "arm", "default"] = Field(
+        "arm", description="Widths of networks."
+    )
     batch_size: int = Field(32, ge=1, description="Windows per update.")
     batch_length: int = Field(32, ge=2, description="Rows per window.")
     discount: float = Field(0.995, gt=0, lt=1, description="Per step.")

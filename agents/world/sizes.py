@@ -112,9 +112,11 @@ V2_SIZES: dict[str, Size] = {
     "atari": _categorical(600, depth=48, units=400),
     "default": _categorical(1024, depth=48, units=400),
 }
-# Wu et al. 2022: the A1 quadruped, the two arms and the Sphero, and the published default.
+# Wu et al. 2022: the A1 quadruped, the two arms and the Sphero, and the published default;
+# `tiny` and `small` are ours, for CPUs.
 DAYDREAMER_SIZES: dict[str, Size] = {
     "tiny": _categorical(64, depth=8, units=48, layers=2, stoch=16, classes=8),
+    "small": _categorical(128, depth=8, units=96, layers=3, stoch=16, classes=8),
     "a1": _categorical(256, depth=64, units=512),
     "arm": _categorical(512, depth=64, units=512),
     "default": _categorical(1024, depth=64, units=512),
