@@ -57,6 +57,9 @@ class Learner:
         directory: the experiment's.
         channel: where commands come from and events go.
         clock: paces everything that is done every so many seconds.
+
+    Attributes:
+        updates: made so far, those before a restart among them.
     """
 
     def __init__(self, directory: Path, channel: Channel, clock: Clock) -> None:
@@ -64,7 +67,8 @@ class Learner:
         self._job = job = Job.read(directory)
         torch.set_num_threads(job.threads)
         self._agent = make_agent(job)
-        self._view = make_view(_open(directory / "replay", clock), self._agent, job.capacity)
+        self._store = _open(directory / "replay", clock)
+        self._view = make_view(self._store, self._agent, job.capacity)
         self._replay = make_replay(self._view, job, self._agent.device)
         self._sampler = make_sampler(
             self._agent.demand, self._view, job.seed, self._replay, self._agent.task
@@ -77,10 +81,11 @@ class Learner:
         self._metrics = MeanMetrics()
         self._board = SummaryWriter(str(directory / "tb"))
         self._update_rows = rows_per_update(self._agent.demand)
-        self._updates = self._counted = 0
+        self.updates = self._counted = 0
         self._published = -1
         self._waited = self._throttled = 0.0
         self._paused = False
+        self._over = threading.Event()
         self._due = _Due(clock)
         self._resume()
 
@@ -89,12 +94,17 @@ class Learner:
         self._turned = self._clock.monotonic()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._publish()
-        self._channel.say("ready", updates=self._updates)
-        if self._sampler is None:
-            self._idle()
-        else:
-            self._train(Prefetcher(self._replay, self._sampler, self._limiter, self._agent.device))
-        self._board.close()
+        self._channel.say("ready", updates=self.updates)
+        try:
+            if self._sampler is None:
+                self._idle()
+            else:
+                device = self._agent.device
+                self._train(Prefetcher(self._replay, self._sampler, self._limiter, device))
+        finally:
+            self._over.set()
+            self._board.close()
+            self._store.close()
 
     def _train(self, batches: Prefetcher) -> None:
         try:
@@ -134,17 +144,17 @@ class Learner:
         learned = self._agent.train(tensors)
         batches.write_back(row_ids, learned)
         self._metrics.add(learned.metrics)
-        self._updates += 1
+        self.updates += 1
         if self._due("report", self._job.report_s):
             self._report(tensors)
 
     def _beat(self) -> None:
-        """Say, for as long as the process lives, that it does, and how long an update has taken."""
-        while True:
+        """Say, for as long as it runs, that it does, and how long an update has taken."""
+        while not self._over.is_set():
             if self._channel.orphaned_s(self._clock) > _ORPHAN_S:
                 os._exit(1)  # stuck: it would keep its lock, and its successor waiting, for ever
             busy = self._clock.monotonic() - self._turned
-            self._channel.say("heartbeat", updates=self._updates, busy_s=round(busy, 1))
+            self._channel.say("heartbeat", updates=self.updates, busy_s=round(busy, 1))
             self._clock.sleep_until(self._clock.monotonic() + _BEAT_S)
 
     def _obey(self) -> bool:
@@ -164,24 +174,24 @@ class Learner:
         values = self._metrics.take()
         rows = self._view.head
         values |= {
-            "learner/updates_per_s": (self._updates - self._counted) / elapsed,
+            "learner/updates_per_s": (self.updates - self._counted) / elapsed,
             "learner/wait_share": min(1.0, self._waited / elapsed),
             "learner/throttle_share": min(1.0, self._throttled / elapsed),
-            "learner/train_ratio": self._updates * self._update_rows / max(1, rows),
+            "learner/train_ratio": self.updates * self._update_rows / max(1, rows),
         }
-        self._counted, self._waited, self._throttled = self._updates, 0.0, 0.0
+        self._counted, self._waited, self._throttled = self.updates, 0.0, 0.0
         for name, value in values.items():
-            self._board.add_scalar(name, value, self._updates)
+            self._board.add_scalar(name, value, self.updates)
         now = self._clock.wall()
-        self._channel.say("metrics", updates=self._updates, rows=rows, time=now, values=values)
+        self._channel.say("metrics", updates=self.updates, rows=rows, time=now, values=values)
 
     def _publish(self) -> None:
-        if self._published == self._updates:
+        if self._published == self.updates:
             return
-        manifest = self._publisher.publish(self._updates)
-        self._published = self._updates
+        manifest = self._publisher.publish(self.updates)
+        self._published = self.updates
         about = {"version": manifest.version, "manifest": manifest.to_json()}
-        self._channel.say("policy", updates=self._updates, **about)
+        self._channel.say("policy", updates=self.updates, **about)
 
     def _report(self, tensors: dict[str, torch.Tensor]) -> None:
         folder = self._directory / "reports"
@@ -192,15 +202,15 @@ class Learner:
             self._channel.say("report", name=name, path=str(path.relative_to(self._directory)))
 
     def _checkpoint(self) -> None:
-        if not self._updates:
+        if not self.updates:
             return
         state = {
-            "updates": self._updates,
+            "updates": self.updates,
             "limiter": self._limiter.state(),
             "sampler": self._sampler.state() if self._sampler else {},
         }
-        self._checkpoints.save(self._updates, self._agent.state_dict(), state)
-        self._channel.say("checkpoint", updates=self._updates)
+        self._checkpoints.save(self.updates, self._agent.state_dict(), state)
+        self._channel.say("checkpoint", updates=self.updates)
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
@@ -213,7 +223,7 @@ class Learner:
             self._channel.say("damaged", updates=found.number, text=text)
         state = found.state
         self._agent.load_state_dict(found.tensors)
-        self._updates = self._counted = int(state["updates"])
+        self.updates = self._counted = int(state["updates"])
         self._limiter.restore(state["limiter"])
         if self._sampler:
             self._sampler.restore(state["sampler"])
