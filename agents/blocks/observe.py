@@ -58,7 +58,7 @@ class Features(nn.Module):
         if _safe(key) in self.eyes:
             seen: torch.Tensor = self.eyes[_safe(key)](value)
             return seen
-        return value.flatten(1)
+        return value.reshape(len(value), -1)  # a single number, of shape (), too
 
 
 class Vectors(nn.Module):

@@ -23,7 +23,8 @@ class GoalSampler(TransitionSampler):
     With the future strategy the new goal is the one achieved at the arrival of the transition or
     any later row of its episode, all equally likely. Rewards of rows with a new goal are the
     task's, of others those recorded. Where reaching a goal ends the episode, a new goal ends it
-    where it is first reached, and one that is reached already is not put in.
+    where it is first reached, and one that is reached already is not put in. What the task declares
+    terminal is judged anew, too.
 
     Args:
         view, batch, n_step, discount, rng, numbers, priority: as for any transitions.
@@ -61,7 +62,7 @@ class GoalSampler(TransitionSampler):
         ended = view.gather(path[:, -1], [IS_TERMINAL])[IS_TERMINAL]
         if known.any():
             rewards[known] = self._rewards(path[known], goals[known])
-            if self._goals.ends:
+            if self._goals.ends or self._task.terminal is not None:
                 steps[known], ended[known] = self._cut(path[known], steps[known], goals[known])
         ends = path[np.arange(len(rows)), steps]
         observed = [n for n in names if n not in NOT_OBSERVED]
@@ -101,13 +102,31 @@ class GoalSampler(TransitionSampler):
         read = [n for n in self._view.columns if n in self._task.reward.names]
         arrived = self._view.gather(path[:, 1:], read)
         action = self._view.gather(path[:, :-1], [ACTION])[ACTION]
-        shape = (*path[:, 1:].shape, goals.shape[-1])
-        arrived[self._goals.desired] = np.broadcast_to(goals[:, None], shape)
-        return np.asarray(self._task.rewards(arrived, action), np.float32)
+        return np.asarray(self._task.rewards(self._aimed(arrived, goals), action), np.float32)
+
+    def _aimed(self, arrived: Batch, goals: NDArray[Any]) -> Batch:
+        """Observations (K, n, ...) with goals (K, g) in the place of theirs."""
+        lead = next(iter(arrived.values())).shape[:2]
+        aimed = np.broadcast_to(goals[:, None], (*lead, goals.shape[-1]))
+        return arrived | {self._goals.desired: aimed}
 
     def _cut(self, path: Rows, steps: Rows, goals: NDArray[Any]) -> tuple[Rows, NDArray[np.bool_]]:
-        """(K,) steps until a goal is reached, or as many as there are; (K,) whether it is."""
-        achieved = self._view.gather(path[:, 1:], [self._goals.achieved])[self._goals.achieved]
+        """(K,) steps until the episode is over, or as many as there are; (K,) whether it is."""
         counted = np.arange(path.shape[1] - 1) < steps[:, None]
-        reached = self._goals.reached(achieved, goals[:, None]) & counted
-        return np.where(reached.any(1), reached.argmax(1) + 1, steps), reached.any(1)
+        over = self._over(path[:, 1:], goals) & counted
+        ended = np.logical_or.reduce(over, 1)
+        return np.where(ended, over.argmax(1) + 1, steps), ended
+
+    def _over(self, rows: Rows, goals: NDArray[Any]) -> NDArray[np.bool_]:
+        """(K, n) whether the episode would be over in rows (K, n) with goals (K, g)."""
+        terminal = self._task.terminal
+        reads = {self._goals.achieved} | (terminal.names if terminal else set())
+        found = self._view.gather(rows, sorted(reads & set(self._view.columns)))
+        over = np.zeros(rows.shape, bool)
+        if self._goals.ends:
+            over |= self._goals.reached(found[self._goals.achieved], goals[:, None])
+        if terminal is not None:
+            over |= np.broadcast_to(
+                np.asarray(terminal(self._aimed(found, goals))) != 0, over.shape
+            )
+        return over

@@ -94,3 +94,10 @@ def test_images_of_any_size_are_seen(side: int) -> None:
 def test_what_cannot_be_seen_is_named() -> None:
     with pytest.raises(UnsupportedSpace, match=r"observation\.flat"):
         Features(spaces.Dict(flat=spaces.Box(0, 255, (4,), np.uint8)))
+
+
+def test_a_single_number_is_a_feature() -> None:
+    """Of shape (): a height, a battery."""
+    space = spaces.Dict({"height": spaces.Box(0, 1, (), np.float32), "mode": spaces.Discrete(2)})
+    seen = Features(space)({"height": torch.tensor([0.5, 0.25]), "mode": torch.tensor([0, 1])})
+    assert seen.tolist() == [[0.5, 1.0, 0.0], [0.25, 0.0, 1.0]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robot_client.rewards import Distance, Goals, Within
+from robot_client.rewards import Distance, Expression, Goals, Within
 from robot_client.schema import Chunk, Task
 from server.errors import Invalid
 from server.replay.goals import GoalSampler
@@ -126,3 +127,17 @@ def test_a_robot_that_declares_no_goals_is_refused(store: ReplayStore):
     for task in (None, Task("walk"), Task("walk", goals=Goals())):
         with pytest.raises(Invalid, match="goals and a reward"):
             sampler(store, task)
+
+
+def test_what_is_declared_terminal_ends_the_episode_under_any_goal(store: ReplayStore):
+    """The episode is over at step 5, as the task says; a new goal beyond changes nothing of it."""
+    fill(store, [9])
+    over = replace(REACH, terminal=Expression("achieved[0] >= 5"))
+    draws = sampler(store, over, n=3, relabelled=1.0, batch=8)
+    for _ in range(40):
+        batch = draws.sample()
+        step = batch["step"][:, 0].astype(int)
+        until = np.where(step < 5, 5 - step, 1)
+        taken = np.minimum(until, np.minimum(3, 8 - step))
+        np.testing.assert_array_equal(batch["next/step"][:, 0], step + taken)
+        np.testing.assert_allclose(batch["discount"], np.where(until <= 3, 0, 0.9**taken))
