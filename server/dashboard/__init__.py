@@ -58,4 +58,11 @@ PAGES = (
         "experiment",
         "server.dashboard.policies:build",
     ),
+    Page(
+        "/robots/{robot}/drive",
+        "Drive",
+        "sports_esports",
+        "robot",
+        "server.dashboard.teleop:build",
+    ),
 )
