@@ -33,8 +33,9 @@ async def build(visit: Visit, robot: str) -> None:
     ui.add_head_html('<script src="/teleop.js" defer></script>')
     with panel(f"Drive {robot}", "drive") as box:
         box.props["data-drive"] = f"/api/v1{path}"
-        with ui.element("div").classes("camera"):
-            ui.element("img").props["data-live"] = f"/api/v1{path}/camera.png"
+        if visit.service.fleet.camera(robot) is not None:
+            with ui.element("div").classes("camera"):
+                ui.element("img").props["data-live"] = f"/api/v1{path}/camera.png"
         _state(visit, robot, path)
         if visit.may_act:
             _orders(visit, path)

@@ -50,8 +50,8 @@ def test_a_person_drives_from_a_browser(server, token):
         tab.wait(lambda: "ann drives" in tab.text("driver"))
         page.keyboard.up("1")  # hands off: it holds, and ann still has it
         tab.wait(lambda: "you drive: null" in tab.text("said"))
-        box = tab.mark("choice-0").bounding_box()
-        page.mouse.move(box["x"] + 5, box["y"] + 5)
+        tab.mark("choice-0").hover()
+        assert tab.mark("choice-0").get_attribute("data-key") == "0"
         page.mouse.down()
         tab.wait(lambda: "you drive: 0" in tab.text("said"))
         page.mouse.up()
@@ -81,9 +81,9 @@ def test_a_joystick_and_sliders_move_a_robot_of_numbers(server, token):
             tab = Tab(opened, server.port, token)
             page = tab.open("/robots/ball/drive")
             tab.mark("take-over").click()
-            box = tab.mark("pad").bounding_box()
-            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            tab.mark("pad").hover()
             page.mouse.down()
+            box = tab.mark("pad").bounding_box()
             page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2)
             tab.wait(lambda: "you drive: [" in tab.text("said"))
             until(tab, server, "ball", lambda s: s["driver"] == "ann")
