@@ -59,6 +59,13 @@ PAGES = (
         "server.dashboard.policies:build",
     ),
     Page(
+        "/experiments/{experiment}/evaluations",
+        "Evaluations",
+        "fact_check",
+        "experiment",
+        "server.dashboard.evaluations:build",
+    ),
+    Page(
         "/robots/{robot}/drive",
         "Drive",
         "sports_esports",

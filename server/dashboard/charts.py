@@ -60,6 +60,25 @@ def band(name: str, low: Pairs, high: Pairs, colour: int) -> list[Json]:
     ]
 
 
+# An upright bar from the second number of a datum to its third, with a foot and a head.
+_BAR = """(params, api) => {
+  const [x, low] = api.coord([api.value(0), api.value(1)]), high = api.coord([0, api.value(2)])[1];
+  const style = { stroke: api.visual("color"), lineWidth: 2, opacity: 0.75 };
+  const across = (y) => ({ type: "line", shape: { x1: x - 6, x2: x + 6, y1: y, y2: y }, style });
+  const up = { type: "line", shape: { x1: x, x2: x, y1: low, y2: high }, style };
+  return { type: "group", children: [up, across(low), across(high)] };
+}"""
+
+
+def intervals(name: str, bars: Pairs, means: Pairs, colour: int) -> list[Json]:
+    """Means as dots with the intervals that they lie in; `bars` are (x, lower, upper)."""
+    style = {"itemStyle": {"color": COLOURS[colour % len(COLOURS)]}}
+    quiet = {"silent": True, "tooltip": {"show": False}, "encode": {"x": 0, "y": [1, 2]}}
+    bar = {"id": f"~{name}", "name": name, "type": "custom", "data": bars, ":renderItem": _BAR}
+    dot = {"id": name, "name": name, "type": "scatter", "data": means, "symbolSize": 11}
+    return [bar | quiet | style, dot | style | {"z": 3}]
+
+
 def _base() -> Json:
     return {
         "animation": False,

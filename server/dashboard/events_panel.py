@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
@@ -20,25 +21,36 @@ class EventsPanel:
     Args:
         visit: the page.
         experiment: only what concerns this one; None: everything.
+        kinds: only these; none: all.
+        title: above the list.
     """
 
-    def __init__(self, visit: Visit, experiment: str | None = None) -> None:
-        self._visit, self._experiment = visit, experiment
-        with panel("Events"):
+    def __init__(
+        self,
+        visit: Visit,
+        experiment: str | None = None,
+        kinds: Sequence[str] = (),
+        title: str = "Events",
+    ) -> None:
+        self._visit, self._experiment, self._kinds = visit, experiment, kinds
+        with panel(title):
             self._list = ui.element("div").classes("events").props("data-mark=events")
 
     async def load(self) -> None:
         """Show what has happened so far."""
-        query = {"experiment": self._experiment, "limit": _SHOWN}
-        found = (await self._visit.get("/events", **query))["items"]
-        for event in reversed(found):
+        found: list[dict[str, Any]] = []
+        for kind in self._kinds or (None,):
+            query = {"experiment": self._experiment, "limit": _SHOWN, "kind": kind}
+            found += (await self._visit.get("/events", **query))["items"]
+        for event in sorted(found, key=lambda each: float(each["time"]))[-_SHOWN:]:
             self._add(event)
 
     def refresh(self, heard: list[News]) -> None:
         """Show what is new."""
         for news in heard:
             mine = self._experiment in (None, news.experiment)
-            if news.kind == "event" and mine:
+            told = news.kind == "event" and (not self._kinds or news.data["kind"] in self._kinds)
+            if told and mine:
                 self._add(news.data)
 
     def _add(self, event: dict[str, Any]) -> None:

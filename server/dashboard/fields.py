@@ -76,7 +76,7 @@ class SchemaForm:
                 made = ui.number(label=name)
             case _:
                 made = ui.input(label=name)
-        named(made.props(_PROPS), f"field-{name}").tooltip(_hint(about))
+        named(made.props(_PROPS), f"field-{name}").tooltip(hint_of(about))
         return cast("ValidationElement[Any]", made)
 
     def _kind(self, name: str) -> str:
@@ -97,7 +97,8 @@ class SchemaForm:
             return value
 
 
-def _hint(about: Json) -> str:
+def hint_of(about: Json) -> str:
+    """What a property is, and its bounds, in words."""
     bounds = [f"{words} {about[key]:g}" for key, words in _BOUNDS if key in about]
     return " ".join([about.get("description", ""), ", ".join(bounds)]).strip()
 

@@ -41,11 +41,13 @@ def frame(visit: Visit, page: Page, names: Mapping[str, str]) -> Iterator[None]:
     with ui.element("div").classes("content"):
         if page.place == "experiment":
             _experiment_tabs(visit, page, names["experiment"])
+        elif page.place == "robot":
+            _crumbs(page, ("Fleet", "/"), names["robot"], names["robot"])
         yield
 
 
 def _holds(tab: Page, page: Page) -> bool:
-    return page.place == "experiment" and tab.path == "/experiments"
+    return tab.path == {"experiment": "/experiments", "robot": "/"}.get(page.place)
 
 
 def _tab(page: Page, target: str, current: bool) -> None:
@@ -55,14 +57,19 @@ def _tab(page: Page, target: str, current: bool) -> None:
 
 
 def _experiment_tabs(visit: Visit, page: Page, experiment: str) -> None:
-    known = {e.id: e for e in visit.service.experiments.all()}
+    known = {e.id: e.name for e in visit.service.experiments.all()}
+    _crumbs(page, ("Experiments", "/experiments"), known.get(experiment, experiment), experiment)
+
+
+def _crumbs(page: Page, above: tuple[str, str], title: str, name: str) -> None:
+    """Where the page stands, and the other pages of the same experiment or robot."""
     with ui.element("nav").classes("sub"):
-        ui.link("Experiments", "/experiments").classes("quiet")
+        ui.link(*above).classes("quiet")
         ui.label("/").classes("quiet")
-        ui.label(known[experiment].name if experiment in known else experiment).classes("heading")
+        ui.label(title).classes("heading")
         for other in PAGES:
-            if other.place == "experiment":
-                target = other.path.replace("{experiment}", quote(experiment, safe=""))
+            if other.place == page.place:
+                target = other.path.replace(f"{{{page.place}}}", quote(name, safe=""))
                 _tab(other, target, other is page)
 
 

@@ -48,6 +48,9 @@ class RobotCard:
                 ui.label(robot.name).classes("heading")
                 self._task = ui.label().classes("quiet")
                 ui.element("div").classes("space")
+                if visit.may_act:
+                    link = ui.link("Drive", f"{self._path}/drive").classes("quiet drive-link")
+                    named(link, f"drive-{robot.name}")
                 self._state = named(pill(), f"state-{robot.name}")
             self._why = ui.label().classes("why")
             with ui.element("div").classes("body"):

@@ -6,6 +6,7 @@ this side of the page, that would go on saying it while nobody is there any more
 
 from __future__ import annotations
 
+import json
 import math
 from functools import partial
 from typing import Any
@@ -15,11 +16,16 @@ from gymnasium import spaces
 from nicegui import ui
 
 from robot_client.schema import space_from_json
-from server.dashboard.parts import button, named, panel, pill, show_pill
+from server.dashboard.parts import button, named, panel, pill, show_pill, sure
 from server.dashboard.visit import Refused, Visit
 from server.feed import News
 
 SLIDERS = 24  # numbers of an action that a person may be asked to look after
+_ARROWS = ("up", "down", "left", "right")
+_ABOUT = (
+    "Hands off the controls, the robot holds. Keys work while this window has the focus; Escape "
+    "hands back. The left stick of a gamepad drives actions 0 and 1, the right one 2 and 3."
+)
 
 
 async def build(visit: Visit, robot: str) -> None:
@@ -28,25 +34,33 @@ async def build(visit: Visit, robot: str) -> None:
     try:
         about = await visit.get(f"{path}/teleop")
     except Refused as error:
-        ui.label(str(error)).classes("empty")
+        ui.label(str(error)).classes("trouble")
         return
     ui.add_head_html('<script src="/teleop.js" defer></script>')
     with panel(f"Drive {robot}", "drive") as box:
         box.props["data-drive"] = f"/api/v1{path}"
-        if visit.service.fleet.camera(robot) is not None:
-            with ui.element("div").classes("camera"):
-                ui.element("img").props["data-live"] = f"/api/v1{path}/camera.png"
+        box.props["data-me"] = visit.caller.name
+        box.props["data-keys"] = json.dumps([*about["keys"], *_ARROWS])
         _state(visit, robot, path)
         if visit.may_act:
-            _orders(visit, path)
-            _controls(about)
+            _orders(visit, robot, path)
+            said = named(ui.element("div").classes("said"), "said")
+            said.props("id=drive-said role=status aria-live=polite")
+        with ui.element("div").classes("seat"):
+            if visit.service.fleet.camera(robot) is not None:
+                with ui.element("div").classes("camera"):
+                    ui.element("img").props["data-live"] = f"/api/v1{path}/camera.png"
+            if visit.may_act:
+                with ui.element("div").classes("stack-y controls"):
+                    _controls(about)
+                    ui.label(_ABOUT).classes("field-hint")
 
 
 def _state(visit: Visit, robot: str, path: str) -> None:
     """Who has the lease, who drives, and where the robot stands, twice a second."""
     with ui.element("div").classes("strip"):
         driver, safety = named(pill(), "driver"), named(pill(), "safety")
-        lease, reason = named(ui.label(), "lease"), ui.label().classes("quiet")
+        lease, reason = named(ui.label(), "lease"), ui.label().classes("quiet reason")
 
     async def refresh(_news: list[News]) -> None:
         try:
@@ -64,22 +78,25 @@ def _state(visit: Visit, robot: str, path: str) -> None:
     visit.follow(refresh)
 
 
-def _orders(visit: Visit, path: str) -> None:
+def _orders(visit: Visit, robot: str, path: str) -> None:
     async def tell(verb: str) -> None:
-        await visit.act("POST", f"{path}/{verb}")
+        await visit.act("POST", f"{path}/{verb}", said=f"{robot}: {verb} sent")
 
-    with ui.element("div").classes("orders"):
-        for mark, text, icon, handler in (
-            ("take-over", "Take over", "sports_esports", "driving.begin"),
-            ("hand-back", "Hand back", "smart_toy", "driving.end"),
+    async def release() -> None:
+        if await sure(f"Release {robot}? It may move at once.", "Release"):
+            await tell("release")
+
+    with ui.element("div").classes("bar verbs"):
+        for mark, text, icon, handler, classes in (
+            ("take-over", "Take over", "sports_esports", "driving.begin", "solid"),
+            ("hand-back", "Hand back", "smart_toy", "driving.end", ""),
         ):
             made = ui.button(text, icon=icon, color=None).props("flat dense no-caps")
-            named(made, mark).on("click", js_handler=f"() => {handler}()")
+            named(made.classes(classes), mark).on("click", js_handler=f"() => {handler}()")
         named(button("E-STOP", "front_hand", partial(tell, "stop"), "stop"), "stop")
-        named(button("Release", "lock_open", partial(tell, "release"), "release"), "release")
-        named(button("Resume", "play_arrow", partial(tell, "resume")), "resume")
-    ui.label("Hands off the controls, the robot holds.").classes("quiet")
-    named(ui.element("div").classes("quiet"), "said").props("id=drive-said")
+        named(button("Release", "lock_open", release, hint="after an E-STOP"), "release")
+        resume = partial(tell, "resume")
+        named(button("Resume", "play_arrow", resume, hint="after it has stopped"), "resume")
 
 
 def _controls(about: dict[str, Any]) -> None:
@@ -87,20 +104,39 @@ def _controls(about: dict[str, Any]) -> None:
     space = space_from_json(about["action_space"])
     keys = {what: key for key, what in reversed(about["keys"].items())}
     if isinstance(space, spaces.Discrete):
-        with ui.element("div").classes("orders"):
-            for number in range(min(SLIDERS, int(space.n))):
-                key = keys.get(f"choice {number}", f"button{number}")
-                made = ui.element("button").props(f'data-key="{key}" type=button')
-                with named(made, f"choice-{number}"):
-                    ui.label(f"{number}  ({key})")
-        return
+        _buttons(int(space.n), keys)
+    else:
+        _sliders(space, keys)
+
+
+def _buttons(choices: int, keys: dict[str, str]) -> None:
+    with ui.element("div").classes("choices"):
+        for number in range(min(SLIDERS, choices)):
+            key = keys.get(f"choice {number}", f"button{number}")
+            made = ui.element("button").props(f'data-key="{key}" type=button')
+            with named(made, f"choice-{number}"):
+                ui.label(str(number))
+                ui.label(f"key {key}").classes("quiet")
+    _beyond(choices)
+
+
+def _sliders(space: spaces.Space[Any], keys: dict[str, str]) -> None:
     numbers = math.prod(space.shape or ())
     if numbers > 1:
         with named(ui.element("div").classes("pad"), "pad"):
             ui.element("div").classes("knob")
     for number in range(min(SLIDERS, numbers)):
+        down, up = (keys.get(f"{sign} action {number}", "") for sign in "-+")
         with ui.element("div").classes("row"):
-            up, down = (keys.get(f"{sign} action {number}", "") for sign in "+-")
-            ui.label(f"action {number}  {down} / {up}").classes("name")
-            slider = ui.element("input").props("type=range min=-1 max=1 step=0.01 value=0")
+            ui.label(f"action {number}").classes("name")
+            ui.label(down).classes("kbd")
+            # Without a value: the browser's side would set it again at each change of the page.
+            slider = ui.element("input").props("type=range min=-1 max=1 step=0.01")
             named(slider, f"axis-{number}").props(f'data-axis="{number}"')
+            ui.label(up).classes("kbd")
+    _beyond(numbers)
+
+
+def _beyond(count: int) -> None:
+    if count > SLIDERS:
+        ui.label(f"and {count - SLIDERS} more, which stay at rest").classes("field-hint")

@@ -1,97 +1,159 @@
-"""A person drives robots from a real browser, lets go, hands back, and stops one."""
+"""A person drives robots from a real browser; robots that are played write down what they hear."""
 
+import numpy as np
 import pytest
+from gymnasium import spaces
 
-from server.access import Tokens
+from robot_client.schema import space_to_json
 from tests.browser.browser import Tab, browser
-from tests.system.harness import Child, Counter, Server, wait_until
+from tests.browser.stage import stage
+from tests.unit.test_evaluations import running
+
+ARM = space_to_json(spaces.Box(-2.0, 2.0, (3,), np.float32))
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("driving")
+def played(tmp_path_factory):
+    home = tmp_path_factory.mktemp("driving")
+    with stage(home) as found:
+        found.do(join(found.house, home))
+        yield found
 
 
 @pytest.fixture(scope="module")
-def token(home):
-    return Tokens(home / "data").create("ann", "operator", "test")[1]
+def opened():
+    with browser() as found:
+        yield found
 
 
-@pytest.fixture(scope="module")
-def server(home, token):
-    served = Server(home)
-    served._client.headers["Authorization"] = f"Bearer {token}"
-    with served:
-        yield served
+@pytest.fixture
+def drive(played, opened):
+    """Opens the page of a robot that is then driven."""
+    tabs = []
 
+    def open_page(robot):
+        played.house.fleet.driven.clear()
+        played.house.fleet.show(robot, driver="", safety="fresh", reason="")
+        tabs.append(Tab(opened, played.port, played.token))
+        tabs[-1].open(f"/robots/{robot}/drive")
+        tabs[-1].mark("take-over").click()
+        tabs[-1].wait(lambda: "robot holds" in tabs[-1].text("said"))
+        return tabs[-1]
 
-def until(tab, server, robot, condition):
-    shown = {}
-
-    def holds():
-        shown["now"] = server.get(f"/robots/{robot}/teleop")
-        return condition(shown["now"])
-
-    tab.wait(holds, f"the robot {shown}")
-
-
-@pytest.mark.timeout(400)
-def test_a_person_drives_from_a_browser(server, token):
-    server.create("random", {}, robots=["counter"])
-    with Counter(server, "counter", hz=10.0, episode_steps=400), browser() as opened:
-        wait_until(lambda: (server.robot("counter") or {}).get("connected"), server.child.tail)
-        tab = Tab(opened, server.port, token)
-        page = tab.open("/robots/counter/drive")
-        tab.wait(lambda: "its policy drives" in tab.text("driver"))
-        tab.mark("take-over").click()
-        page.keyboard.down("1")
-        until(tab, server, "counter", lambda s: (s["driver"], s["holder"]) == ("ann", "ann"))
-        tab.wait(lambda: "you drive: 1" in tab.text("said"))
-        tab.wait(lambda: "ann drives" in tab.text("driver"))
-        page.keyboard.up("1")  # hands off: it holds, and ann still has it
-        tab.wait(lambda: "you drive: null" in tab.text("said"))
-        tab.mark("choice-0").hover()
-        assert tab.mark("choice-0").get_attribute("data-key") == "0"
-        page.mouse.down()
-        tab.wait(lambda: "you drive: 0" in tab.text("said"))
-        page.mouse.up()
-        tab.mark("hand-back").click()
-        until(tab, server, "counter", lambda s: (s["driver"], s["holder"]) == ("", None))
-        tab.mark("take-over").click()
-        until(tab, server, "counter", lambda s: s["driver"] == "ann")
-        tab.mark("stop").click()
-        until(tab, server, "counter", lambda s: (s["driver"], s["safety"]) == ("", "estop"))
-        tab.wait(lambda: "the take-over is over" in tab.text("said"))
-        assert tab.errors == []
-        assert tab.foreign == []
+    yield open_page
+    for tab in tabs:
+        tab.page.evaluate("async () => { await driving.ask('DELETE'); }")
         tab.close()
-        kinds = {e["kind"] for e in server.get("/events?limit=100")["items"]}
-        assert {"take_over", "hand_back"} <= kinds
 
 
-@pytest.mark.timeout(400)
-def test_a_joystick_and_sliders_move_a_robot_of_numbers(server, token):
-    server.create("random", {}, robots=["ball"])
-    folders = ("--spool", server.home / "ball" / "spool", "--cache", server.home / "ball" / "cache")
-    command = ("robot_client.cli", "run", "ball", "--name", "ball", "--server", server.gateway)
-    robot = Child((*command, *folders), server.home / "ball.log")
-    try:
-        wait_until(lambda: (server.robot("ball") or {}).get("connected"), robot.tail)
-        with browser() as opened:
-            tab = Tab(opened, server.port, token)
-            page = tab.open("/robots/ball/drive")
-            tab.mark("take-over").click()
-            tab.mark("pad").hover()
-            page.mouse.down()
-            box = tab.mark("pad").bounding_box()
-            page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] / 2)
-            tab.wait(lambda: "you drive: [" in tab.text("said"))
-            until(tab, server, "ball", lambda s: s["driver"] == "ann")
-            page.mouse.up()
-            tab.wait(lambda: "you drive: null" in tab.text("said"))
-            tab.mark("hand-back").click()
-            until(tab, server, "ball", lambda s: s["driver"] == "")
-            assert tab.errors == []
-            tab.close()
-    finally:
-        robot.kill()
+async def join(house, home):
+    for robot, action in (("buttons", {}), ("arm", {"action": ARM})):
+        await running(house, home, robots=[robot])
+        house.join(robot, **action)
+
+
+def hears(tab, played, robot, wish, action=None):
+    tab.wait(lambda: played.house.fleet.said(robot) == (wish, action), f"{robot} hears {wish}")
+
+
+def test_keys_and_buttons_choose_and_hands_off_is_hold(drive, played):
+    tab = drive("buttons")
+    keyboard, mouse = tab.page.keyboard, tab.page.mouse
+    tab.wait(lambda: tab.text("driver") == "ann drives")
+    keyboard.down("1")
+    hears(tab, played, "buttons", "act", 1)
+    tab.wait(lambda: tab.text("said") == "You drive: 1")
+    keyboard.up("1")
+    hears(tab, played, "buttons", "hold")
+    tab.mark("choice-0").hover()
+    mouse.down()
+    hears(tab, played, "buttons", "act", 0)
+    mouse.move(5, 5)  # still pressed
+    keyboard.press("x")  # means nothing here
+    mouse.up()
+    hears(tab, played, "buttons", "hold")
+    keyboard.press("Escape")
+    hears(tab, played, "buttons", "end")
+    tab.wait(lambda: tab.text("lease") == "lent to nobody")
+    assert tab.errors == []
+    assert tab.foreign == []
+
+
+def test_pad_sliders_and_keys_move_numbers(drive, played):
+    tab = drive("arm")
+    box = tab.mark("pad").bounding_box()
+    tab.mark("pad").hover()
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] + 50, box["y"] + box["height"] / 2)
+    hears(tab, played, "arm", "act", [2.0, 0.0, 0.0])
+    tab.page.keyboard.down("Shift")
+    tab.page.keyboard.down("y")  # down for number 2 is f, up is r
+    tab.page.keyboard.down("R")
+    hears(tab, played, "arm", "act", [2.0, 0.0, 2.0])
+    tab.page.keyboard.up("Shift")
+    tab.page.keyboard.up("r")  # the same key by another name
+    hears(tab, played, "arm", "act", [2.0, 0.0, 0.0])
+    tab.page.mouse.up()
+    hears(tab, played, "arm", "hold")
+    slider = tab.mark("axis-1").bounding_box()
+    tab.page.mouse.move(slider["x"] + 2, slider["y"] + slider["height"] / 2)
+    tab.page.mouse.down()
+    hears(tab, played, "arm", "act", [0.0, -2.0, 0.0])
+    tab.page.wait_for_timeout(1200)  # the page is shown anew meanwhile
+    assert tab.mark("axis-1").input_value() == "-1"
+    tab.page.mouse.up()
+    hears(tab, played, "arm", "hold")
+    assert tab.mark("axis-1").input_value() == "0"
+
+
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+ENDS = {
+    "focus": "() => window.dispatchEvent(new Event('blur'))",
+    "hidden": HIDE,
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_motion_ends_when_the_page_is_left_and_a_key_has_to_be_pressed_anew(drive, played, how):
+    tab = drive("buttons")
+    tab.page.keyboard.down("2")
+    hears(tab, played, "buttons", "act", 2)
+    tab.page.evaluate(ENDS[how])
+    hears(tab, played, "buttons", "hold")
+    tab.wait(lambda: how in tab.text("said") or "robot holds" in tab.text("said"))
+    told = len(played.house.fleet.driven)
+    tab.page.keyboard.down("2")  # the keyboard repeats it
+    tab.page.wait_for_timeout(400)
+    assert all(message.wish == "hold" for _, message in played.house.fleet.driven[told:])
+    if how == "hidden":  # says nothing more: the robot goes by its own clock
+        assert len(played.house.fleet.driven) <= told + 1
+        return
+    tab.page.keyboard.up("2")
+    tab.page.keyboard.down("2")
+    hears(tab, played, "buttons", "act", 2)
+
+
+def test_a_lost_connection_and_an_emergency_stop_end_the_take_over_and_the_page_says_so(
+    drive, played
+):
+    tab = drive("buttons")
+    tab.page.keyboard.down("2")
+    hears(tab, played, "buttons", "act", 2)
+    tab.page.evaluate("driving.turn.socket.close()")
+    tab.wait(lambda: "connection is lost" in tab.text("said"))
+    told = len(played.house.fleet.driven)
+    tab.page.wait_for_timeout(300)
+    assert len(played.house.fleet.driven) == told  # silence, which the robot knows to read
+    tab.page.keyboard.up("2")
+    tab.page.once("dialog", lambda dialog: dialog.accept())  # ann has it already
+    tab.mark("take-over").click()
+    tab.wait(lambda: "Hands off" in tab.text("said"))
+    tab.page.keyboard.down("1")
+    hears(tab, played, "buttons", "act", 1)
+    tab.mark("stop").click()
+    tab.wait(lambda: "The take-over is over: an operator" in tab.text("said"))
+    hears(tab, played, "buttons", "end")
+    assert [e for e in tab.errors if "409" not in e] == []

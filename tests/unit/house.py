@@ -150,7 +150,7 @@ def hello_of(robot, observation=OBSERVATION, action=ACTION):
 
 
 @asynccontextmanager
-async def open_house(tmp_path, manner="good"):
+async def open_house(tmp_path, manner="good", fleet=FakeFleet):
     settings = Settings(tmp_path)
 
     def command(directory):
@@ -159,7 +159,7 @@ async def open_house(tmp_path, manner="good"):
 
     async with open_storage(settings) as (storage, writer):
         checker = Checker()
-        fleet = FakeFleet(lambda experiment: settings.experiment_dir(experiment) / "replay")
+        fleet = fleet(lambda experiment: settings.experiment_dir(experiment) / "replay")
         experiments = Experiments(settings, storage, writer, checker, command, SHORT)
         await experiments.load()
         await experiments.open(fleet)
