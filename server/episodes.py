@@ -41,6 +41,7 @@ _TOLD = (
     "steps",
     "total_reward",
     "policy_last",
+    "human_steps",
     "ended_at",
     "evaluation",
     "fair",
@@ -57,8 +58,10 @@ class _Sum:
     people: int = 0  # rows in which a person had the robot
     total_reward: float = 0.0
     moved: float = 0.0  # sum over the steps
-    safety_events: int = 0
+    safety_events: int = 0  # but for holds
+    holds: int = 0
     holding: bool = False  # the newest row is a hold
+    unwatched: bool = False  # who acted last is a person whom no policy watched
     sources: Counter[int] = field(default_factory=Counter)
     human: HumanShare = field(default_factory=HumanShare)
     versions: set[int] = field(default_factory=set)  # that chose an action
@@ -95,7 +98,7 @@ class EpisodeBook:
     ) -> Episode | None:
         """Count a stored chunk. Returns the episode when the chunk ends it.
 
-        `action_space` is its description, if it is known; its range is the unit of interventions.
+        `action_space` is its description, if it is known; its range is the unit of `moved_by_limits`.
         """
         columns, stream = chunk.columns, (experiment, robot, chunk.epoch)
         if columns[IS_FIRST][0]:
@@ -109,7 +112,7 @@ class EpisodeBook:
         so_far.total_reward += float(columns[REWARD].sum(dtype="float64"))
         acted = ~columns[IS_LAST]  # nothing is done after the last row
         so_far.sources.update(columns[SOURCE][acted].tolist())
-        people = _by_people(columns[SOURCE], columns[POLICY_VERSION]) & acted
+        people = _by_people(so_far, columns[SOURCE], columns[POLICY_VERSION]) & acted
         so_far.people += int(people.sum())
         so_far.human.add(columns[SOURCE][acted])
         self.humans.setdefault((experiment, robot), HumanShare()).add(columns[SOURCE][acted])
@@ -135,20 +138,26 @@ def is_safety(event: Event) -> bool:
     return event.kind == "fall" or stops or watchdog
 
 
-def _by_people(sources: Any, versions: Any) -> Any:
+def _by_people(so_far: _Sum, sources: Any, versions: Any) -> Any:
     """Rows in which a person had the robot, (N,) bool: what they chose, and their holds.
 
     A policy that watches a person knows their holds, and leaves its version there; one that the
-    robot stopped does not know of it.
+    robot stopped does not know of it. Where no policy watches, holds are of the person who acted
+    before them.
     """
-    return (sources == Source.HUMAN) | ((sources == Source.HOLD) & (versions != NO_POLICY))
+    human, holds = sources == Source.HUMAN, sources == Source.HOLD
+    unwatched = np.concatenate([[so_far.unwatched], human & (versions == NO_POLICY)])
+    last_act = np.maximum.accumulate(np.where(holds, 0, np.arange(1, len(sources) + 1)))
+    own = unwatched[last_act]
+    so_far.unwatched = bool(own[-1])
+    return human | (holds & ((versions != NO_POLICY) | own))
 
 
 def _count_holds(so_far: _Sum, sources: list[int]) -> None:
     """One hold is one event, however long it lasts."""
     for source in sources:
         holds = source == Source.HOLD
-        so_far.safety_events += holds and not so_far.holding
+        so_far.holds += holds and not so_far.holding
         so_far.holding = holds
 
 
@@ -190,6 +199,7 @@ def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float
         interventions=total.human.interventions,
         evaluation=chunk.tag.evaluation or None,
         fair=one_version and by_policy and not chunk.tag.cut,
-        safety_events=total.safety_events,
-        intervention=total.moved / max(1, steps - total.people),
+        # Without any policy a robot moves only while a person has it: the holds are theirs.
+        safety_events=total.safety_events + (total.holds if total.versions else 0),
+        moved_by_limits=total.moved / max(1, steps - total.people),
     )

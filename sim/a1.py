@@ -36,6 +36,7 @@ AREA = 4.0  # m from the middle: farther away it is carried back
 SIZE = 0.5  # m: no part of it is farther from its base
 CLEARANCE = {"stand": 0.28, "back": 0.12, "random": 0.45}  # m of the base above the ground
 SETTLING = 500  # ticks after a start in which it holds its pose
+STOOD, FALLEN = 0.8, 0.0  # cosines of its tilt: upright; on a side or beyond
 SPREAD = 0.05  # rad, standard deviation of the joints of a start
 
 MARGIN = 0.1  # rad by which a joint may be pressed over its limit
@@ -60,7 +61,11 @@ class A1:
     what the filter remembers.
 
     The reward, 5 to 14, is that of `sim.a1_reward`; `info` has its parts, besides the speed ahead
-    (`speed`, m/s), and whether it was carried in this step (`carried`, 0 or 1).
+    (`speed`, m/s), and whether it was carried in this step (`carried`, 0 or 1). Where it begins
+    standing, `fell` is 1 in the step in which it has turned on a side or its back after it stood.
+    Where it begins on its back or in any pose it never says so: getting up is what it learns there,
+    falls are a part of that, and a version that gets up more often than the one before would be
+    rolled back for its falls.
 
     There is no reset. A segment of 250 steps is never terminal, and `reset()` goes on from wherever
     the robot is. Only `reset(seed)`, and the very first `reset()`, begin afresh. Four metres from
@@ -105,7 +110,7 @@ class A1:
         self._world: Engine | None = None  # while connected
         self._body: Body | None = None  # once there has been a reset
         self._reading: Reading | None = None  # of the present state
-        self._drawn, self._seconds = World(), 0.0
+        self._drawn, self._seconds, self._stood = World(), 0.0, False
         self._asked: Action = np.zeros(12, np.float32)
         self._target: Joints = np.zeros(12)
 
@@ -196,6 +201,7 @@ class A1:
         self._body.drive(joints, joints, SETTLING)
         self._target = self._body.joints()
         self._lowpass.reset(self._target)
+        self._stood = False
         self._asked = np.clip(as_action(self._target), -1, 1).astype(np.float32)
         self._pusher.reset()
 
@@ -215,8 +221,16 @@ class A1:
         return Reading(
             {"vector": np.clip(vector, _LOWEST, _HIGHEST)},
             found.total if reward else 0.0,
-            info={**vars(found), "speed": speed, "carried": float(carried)},
+            info={**vars(found), "speed": speed, "carried": float(carried), **self._fall(state)},
         )
+
+    def _fall(self, state: State) -> dict[str, float]:
+        """Whether it has just turned over, where it is expected to stand."""
+        if self._start != "stand":
+            return {}
+        fell = self._stood and state.rotation[2, 2] < FALLEN
+        self._stood = not fell and (self._stood or state.rotation[2, 2] > STOOD)
+        return {"fell": float(fell)}
 
 
 def _pose(start: Start, rng: np.random.Generator) -> tuple[tuple[float, ...], Joints]:

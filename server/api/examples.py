@@ -125,7 +125,7 @@ EXAMPLES: dict[str, Json] = {
         "evaluation": None,
         "fair": True,
         "safety_events": 0,
-        "intervention": 0.01,
+        "moved_by_limits": 0.01,
         "outcome": "success",
         "discarded": False,
         "human_steps": 12,

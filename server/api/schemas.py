@@ -111,7 +111,7 @@ class EpisodeView(View):
     evaluation: int | None
     fair: bool
     safety_events: int
-    intervention: float
+    moved_by_limits: float
     outcome: Outcome | None
     discarded: bool
     human_steps: int = Field(description="Steps that a person chose.")

@@ -117,7 +117,7 @@ class Curves:
 def _returns(episode: dict[str, Any]) -> dict[str, float]:
     """Where the return of an episode counts, as the service counts it."""
     if episode["evaluation"] is None:
-        return {EPISODE_RETURN: episode["total_reward"]}
+        return {} if episode["human_steps"] else {EPISODE_RETURN: episode["total_reward"]}
     return {EVALUATION_RETURN: episode["total_reward"]} if episode["fair"] else {}
 
 

@@ -155,7 +155,7 @@ class Autopilot:
             self._storage.episodes_of_version, course.experiment, version
         )
         return [
-            (e.robot, Played(e.total_reward, e.safety_events, e.intervention, not e.fair))
+            (e.robot, Played(e.total_reward, e.safety_events, e.moved_by_limits, not e.fair))
             for e in found
         ]
 

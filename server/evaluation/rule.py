@@ -36,13 +36,13 @@ class Played:
     Args:
         total_reward: its return.
         safety_events: emergency stops, holds and falls in it.
-        intervention: how far the limits moved its actions, in mean shares of their range.
+        moved_by_limits: how far the limits moved its actions, in mean shares of their range.
         cut: somebody or something ended it before its time: the return says nothing.
     """
 
     total_reward: float
     safety_events: int
-    intervention: float
+    moved_by_limits: float
     cut: bool
 
 
@@ -73,7 +73,7 @@ def decide(
     found = [
         _compare("returns", _returns(candidate), _returns(baseline), rule, rule.tolerance),
         _compare("safety events", _events(candidate), _events(baseline), rule),
-        _compare("interventions", _moved(candidate), _moved(baseline), rule),
+        _compare("moves by the limits", _moved(candidate), _moved(baseline), rule),
     ]
     tested = [each for each in found if each is not None]
     failed = [text for p, text in tested if p <= level]
@@ -126,4 +126,4 @@ def _events(played: Sequence[Played]) -> list[float]:
 
 
 def _moved(played: Sequence[Played]) -> list[float]:
-    return [-each.intervention for each in played]
+    return [-each.moved_by_limits for each in played]

@@ -109,7 +109,7 @@ class Episode(Base):
     `steps`, in `interventions` take-overs. `evaluation` is null where it was played to learn;
     `fair` says that one version played it, from its beginning to its proper end, and nobody took
     over; `safety_events` are emergency stops, holds and falls, but for the holds of people who
-    drive; `intervention` is how far the policy's executed actions were from those asked for, in
+    drive; `moved_by_limits` is how far the policy's executed actions were from those asked for, in
     mean shares of their range.
     """
 
@@ -133,7 +133,7 @@ class Episode(Base):
     evaluation: Mapped[int | None]
     fair: Mapped[bool] = mapped_column(server_default=false())
     safety_events: Mapped[int] = mapped_column(server_default="0")
-    intervention: Mapped[float] = mapped_column(server_default="0")
+    moved_by_limits: Mapped[float] = mapped_column("intervention", server_default="0")
 
 
 class Mark(Base):

@@ -84,6 +84,7 @@ class EpisodeFilter:
 
 _KEPT: ColumnElement[bool] = or_(Mark.discarded.is_(None), Mark.discarded.is_(False))
 TRAINING: ColumnElement[bool] = Episode.evaluation.is_(None)
+_LEARNED: ColumnElement[bool] = and_(TRAINING, Episode.human_steps == 0)  # its own doing
 
 
 class _Kind(NamedTuple):
@@ -125,7 +126,7 @@ def version_returns(
 ) -> dict[int, VersionReturns]:
     """Returns of the episodes that count, by the version with which they ended: of all that were
     played to learn, or of the fair ones of evaluations."""
-    kind = and_(~TRAINING, Episode.fair) if evaluations else TRAINING
+    kind = and_(~TRAINING, Episode.fair) if evaluations else _LEARNED
     conditions = (Episode.experiment == experiment, _KEPT, kind)
     reward = Episode.total_reward
     centre = session.scalar(
@@ -195,7 +196,7 @@ def return_buckets(
 ) -> list[Bucket]:
     """The returns of episodes that count, as of `version_returns`; `updates` is the version with
     which they ended, `rows` those of the episodes so far."""
-    kind = and_(~TRAINING, Episode.fair) if evaluations else TRAINING
+    kind = and_(~TRAINING, Episode.fair) if evaluations else _LEARNED
     chosen = (
         select()
         .select_from(Episode)

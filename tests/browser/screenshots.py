@@ -11,9 +11,9 @@ from pathlib import Path
 
 from server.dashboard import PAGES
 from tests.browser.browser import Tab, browser
-from tests.system.harness import TINY, Child, Counter, Server
+from tests.system.harness import TINY, Child, Counter, Server, wait_until
 
-DESK, TABLET = (1440, 950), (1024, 768)
+DESK, TABLET = (1440, 950), (820, 1180)
 ENOUGH = 60  # updates, with a picture of what the model expects
 
 
@@ -51,16 +51,11 @@ def begin(server):
 
 
 def take(folder, server, opened, experiment):
-    """A picture of each page for a desk in the dark, and of some for a tablet and in the light."""
-    looks = (
-        ("dark", DESK, PAGES),
-        ("light", DESK, PAGES),
-        ("tablet", TABLET, PAGES[:1] + PAGES[5:6]),
-    )
-    for look, size, pages in looks:
+    """A picture of each page: for a desk in the dark and in the light, and for a tablet."""
+    for look, size in (("dark", DESK), ("light", DESK), ("tablet", TABLET)):
         scheme = "light" if look == "light" else "dark"
         tab = Tab(opened, server.port, scheme=scheme, size=size)
-        for page in pages:
+        for page in PAGES:
             path = page.path.replace("{experiment}", experiment).replace("{robot}", "ball-1")
             tab.open(path)
             tab.page.wait_for_timeout(4000)
@@ -83,6 +78,11 @@ def main():
         for name in ("arm-left", "arm-right"):
             open_things.enter_context(Counter(server, name, hz=10.0))
         opened = open_things.enter_context(browser())
+        for _ in range(2):  # of two versions, as it learns between
+            server.wait_for(learns, lambda found: found["policy_version"] is not None, 600)
+            made = server.post(f"/experiments/{learns}/evaluations", {"episodes": 3})["id"]
+            path = f"/experiments/{learns}/evaluations/{made}"
+            wait_until(lambda path=path: server.get(path)["state"] != "running", dict, 600)
         server.wait_for(learns, lambda found: found["learner"]["updates"] > ENOUGH, 600)
         server.post("/robots/arm-right/stop")
         take(folder, server, opened, learns)

@@ -33,6 +33,8 @@ def test_an_experiment_starts_learns_pauses_resumes_and_outlives_its_server(tmp_
             assert after["learner"]["updates"] >= before["learner"]["updates"]
             reaches_the_robot(server, counter, before["policy_version"])
             server.wait_for(experiment, lambda e: e["rows"] > after["rows"] + 20)
+            if agent in LEARNS_NOTHING:
+                goes_on_with_an_evaluation_after_a_kill(server, experiment)
             stops(server, experiment, counter)
 
 
@@ -52,6 +54,27 @@ def pauses_and_resumes(server, experiment, counter):
     found = server.wait_for(experiment, lambda e: e["learner"]["state"] == "paused")
     assert server.post(f"/experiments/{experiment}/resume")["state"] == "running"
     server.wait_for(experiment, lambda e: e["rows"] > found["rows"] + 20)
+
+
+def goes_on_with_an_evaluation_after_a_kill(server, experiment):
+    path = f"/experiments/{experiment}/evaluations"
+    begun = server.post(path, {"episodes": 12})
+    shown = {}
+
+    def find(condition):
+        def holds():
+            shown["now"] = server.get(f"{path}/{begun['id']}")
+            return condition(shown["now"])
+
+        wait_until(holds, lambda: f"{shown} {server.child.tail()}", 90)
+
+    find(lambda found: 0 < found["played"] < 12)
+    server.kill()
+    server.start()
+    assert server.get(f"{path}/{begun['id']}")["version"] == begun["version"]
+    find(lambda found: found["state"] == "done")
+    assert shown["now"]["played"] == len(shown["now"]["returns"]) == 12
+    assert server.absences(experiment)[0].endswith("crashed or was killed")
 
 
 def stops(server, experiment, counter):

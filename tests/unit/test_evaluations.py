@@ -223,7 +223,7 @@ def test_safety_is_counted_by_episode(tmp_path):
         house.experiments.stored("ball-1", made, part)
         found = await house.items(f"/experiments/{made}/episodes")
         assert [e["safety_events"] for e in found] == [2, 2]
-        assert [e["intervention"] for e in found] == [0.0, 0.5]
+        assert [e["moved_by_limits"] for e in found] == [0.0, 0.5]
 
     in_house(tmp_path, act)
 
@@ -242,19 +242,23 @@ def test_what_people_do_is_neither_fair_nor_a_policys_fault(tmp_path):
             house.experiments.stored("ball-1", made, part)
         found = await house.items(f"/experiments/{made}/episodes")
         assert [(e["fair"], e["safety_events"]) for e in found] == [counts for *_, counts in PEOPLE]
-        assert [e["intervention"] for e in found] == [0.5] * len(PEOPLE)
+        assert [e["moved_by_limits"] for e in found] == [0.5] * 5 + [0.0, 0.5, 0.5]
 
     in_house(tmp_path, act)
 
 
 # Of each episode: who chose the actions, the policy that knew of them, and whether it was fair and
-# how many safety events it had. A policy that watches a person knows of their holds.
+# how many safety events it had. A policy that watches a person knows of their holds; where none
+# does, they are of the person who acted before.
 PEOPLE = [
     ([0, 0, 0, 0], [1, 1, 1, 1], (True, 0)),
     ([0, 3, 0, 0], [1, 1, 1, 1], (False, 0)),
     ([0, 4, 0, 0], [1, 1, 1, 1], (False, 0)),
     ([0, 4, 0, 0], [1, -1, 1, 1], (True, 1)),
     ([0, 4, 4, 0], [1, 1, -1, 1], (False, 1)),
+    ([3, 4, 3, 4], [-1, -1, -1, -1], (False, 0)),  # no policy is there at all
+    ([4, 3, 4, 4], [-1, -1, -1, -1], (False, 0)),
+    ([0, 4, 3, 4], [1, -1, -1, -1], (False, 1)),  # the first hold was the robot's own
 ]
 
 

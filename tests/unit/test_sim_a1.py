@@ -394,3 +394,17 @@ def test_roll_and_pitch_are_those_of_the_engine(roll, pitch):
     none = np.zeros(3)
     assert State(none, rotation, none, none, none).tilt == pytest.approx((roll, pitch), abs=1e-6)
     world.disconnect()
+
+
+def test_a_fall_is_told_once_and_only_where_it_begins_standing(make):
+    """Turned over by hand, back on its feet, and over again."""
+    upright, over = (0.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 0.0)
+    for start, falls in (("stand", 2), ("back", 0)):
+        robot, told = make(start=start), 0
+        robot.reset(0)
+        for orientation in (upright, over, over, upright, over):
+            robot._body.place((0.0, 0.0, 0.4), orientation, STANDING)
+            robot.apply(STAND)
+            told += robot.observe().info.get("fell", 0)
+            robot.reset()  # the next segment is no new fall
+        assert told == falls

@@ -283,9 +283,12 @@ def test_people_count_in_episodes_metrics_and_prometheus(tmp_path):
         assert [(e["human_steps"], e["interventions"]) for e in found] == [(2, 1), (0, 0), (2, 1)]
         series = (
             await house.ask(
-                "GET", f"/metrics?experiment={made}&name=human_share&name=interventions"
+                "GET",
+                f"/metrics?experiment={made}&name=human_share&name=interventions"
+                "&name=episode_return",
             )
         )["series"]
+        assert len(series["episode_return"]["value"]) == 1  # the one that was the policy's alone
         assert series["human_share"]["value"] == [0.5, 0.0, 0.5]
         assert series["interventions"]["value"] == [1, 0, 1]
         assert "human_share" in await house.ask("GET", f"/metrics/names?experiment={made}")
