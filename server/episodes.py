@@ -98,7 +98,7 @@ class EpisodeBook:
     ) -> Episode | None:
         """Count a stored chunk. Returns the episode when the chunk ends it.
 
-        `action_space` is its description, if it is known; its range is the unit of `moved_by_limits`.
+        `action_space` is its description, if known; its range is the unit of `moved_by_limits`.
         """
         columns, stream = chunk.columns, (experiment, robot, chunk.epoch)
         if columns[IS_FIRST][0]:

@@ -137,7 +137,7 @@ class _Visit:
         """The line of the audit log."""
         scope = self.connection.scope
         route = scope.get("route")
-        operation = getattr(route, "unique_id", None) or _printable(scope["path"])
+        operation = getattr(route, "name", None) or _printable(scope["path"])
         refused = self._error is not None or 400 <= self._status < 500
         return Audit(
             time=now,

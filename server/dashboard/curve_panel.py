@@ -79,8 +79,9 @@ class CurvePanel:
         )
         self._axis = ui.toggle(_AXES, value="rows", on_change=self.draw)
         self._axis.props("dense no-caps unelevated toggle-color=primary").props("data-mark=axis")
-        ui.label("smoothing").classes("quiet")
-        self._window = ui.slider(min=1, max=50, value=10, on_change=self.draw)
+        with ui.element("div").classes("line"):
+            ui.label("smoothing").classes("quiet")
+            self._window = ui.slider(min=1, max=50, value=10, on_change=self.draw)
         self._window.props("dense label throttle=300").classes("smoothing").props(
             "data-mark=smoothing"
         )

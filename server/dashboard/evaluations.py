@@ -1,4 +1,4 @@
-"""How good each version is when it does not explore, and by which rule versions reach the robots."""
+"""How good each version is without exploring, and by which rule versions reach the robots."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class _Shown:
         self._loaded_at = 0.0
         self._seen: Any = None
         with ui.element("div").classes("figures"):
-            self._best = Figure("best")
+            self._best = Figure("best, by the lower bound")
             self._offered = Figure("offered to robots")
             self._trial = Figure("on trial")
             self._running = Figure("being evaluated")

@@ -42,6 +42,8 @@ def health_of(robot: RobotView) -> Health:
         return Health("connecting", "busy", "no heartbeat yet")
     if robot.safety == "stop" and robot.reason in _WAITING:
         return Health(_WAITING[robot.reason], "busy", "")
+    if robot.driver and robot.safety in ("fresh", "cached", "hold"):
+        return Health(f"{robot.driver} drives", "busy", "")
     word, kind = _RUNGS.get(robot.safety, (robot.safety, "bad"))
     why = robot.reason or ""
     if kind == "good" and is_slow(robot):

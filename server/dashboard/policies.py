@@ -64,7 +64,7 @@ class _Policies:
                 self._unpin.props("data-mark=unpin")
         with panel("Return by version", more="mean, and from the lowest to the highest"):
             self._chart = charts.chart("low").props("data-mark=version-returns")
-        with ui.element("section").classes("panel scroll more"):
+        with ui.element("section").classes("panel scroll more versions"):
             self._body = table(
                 "version",
                 "made",
@@ -86,11 +86,7 @@ class _Policies:
         if (page, rollout) == self._seen:
             return
         self._seen = page, rollout
-        best = max(
-            (p for p in page["items"] if p["returns"]),
-            key=lambda p: p["returns"]["mean"],
-            default=None,
-        )
+        best = _best(page["items"])
         self._show_figures(rollout, best)
         self._show_chart(page["items"])
         self._body.clear()
@@ -105,12 +101,13 @@ class _Policies:
 
     def _show_figures(self, rollout: dict[str, Any], best: dict[str, Any] | None) -> None:
         pinned, canaries = rollout["pinned"], rollout["canaries"]
-        self._offered.show(
-            _version(rollout["offered"]), "pinned" if pinned is not None else "newest"
-        )
+        how = "pinned" if pinned is not None else "by the rule" if rollout["trial"] else "newest"
+        self._offered.show(_version(rollout["offered"]), how)
         self._newest.show(_version(rollout["newest"]))
         if best:
-            self._best.show(_version(best["version"]), number(best["returns"]["mean"]))
+            kind = "evaluation" if best["best"] else "returns"
+            words = "without exploring" if best["best"] else "mean return"
+            self._best.show(_version(best["version"]), f"{words}: {number(best[kind]['mean'])}")
         names = ", ".join(f"{robot}: v{version}" for robot, version in canaries.items())
         self._canaries.show(str(len(canaries)), names)
         if self._visit.may_act:
@@ -203,6 +200,13 @@ class _Policies:
                 await self.load()
 
         return ask
+
+
+def _best(policies: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The one that evaluations say is best; without any, that of the highest mean return."""
+    evaluated = next((p for p in policies if p["best"]), None)
+    returned = (p for p in policies if p["returns"])
+    return evaluated or max(returned, key=lambda p: float(p["returns"]["mean"]), default=None)
 
 
 def _version(version: int | None) -> str:

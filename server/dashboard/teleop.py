@@ -130,11 +130,15 @@ def _sliders(space: spaces.Space[Any], keys: dict[str, str]) -> None:
         with ui.element("div").classes("row"):
             ui.label(f"action {number}").classes("name")
             ui.label(down).classes("kbd")
-            # Without a value: the browser's side would set it again at each change of the page.
-            slider = ui.element("input").props("type=range min=-1 max=1 step=0.01")
-            named(slider, f"axis-{number}").props(f'data-axis="{number}"')
+            ui.html(_slider(number), sanitize=False).classes("slider")
             ui.label(up).classes("kbd")
     _beyond(numbers)
+
+
+def _slider(number: int) -> str:
+    """As text: of an element the browser's side sets the value anew at each change of the page."""
+    about = f'data-axis="{number}" data-mark="axis-{number}" aria-label="action {number}"'
+    return f'<input type="range" min="-1" max="1" step="0.01" value="0" {about}>'
 
 
 def _beyond(count: int) -> None:
