@@ -53,10 +53,10 @@ async def build(visit: Visit, experiment: str) -> None:
     with ui.element("div").classes("two"):
         with ui.element("div").classes("stack-y"):
             shown.build()
+            decisions = EventsPanel(visit, experiment, _DECISIONS, "Decisions")
         with ui.element("div").classes("stack-y"):
             if visit.may_act:
                 _forms(visit, path, about)
-            decisions = EventsPanel(visit, experiment, _DECISIONS, "Decisions")
     await decisions.load()
     shown.show()
     visit.follow(shown.refresh)
@@ -118,6 +118,7 @@ class _Shown:
         """The plot and the table, where NiceGUI stands now."""
         with panel("Return by version, without exploring", more="mean and its 95 % interval"):
             self._chart = charts.chart().props("data-mark=intervals")
+            self._chart.options["xAxis"] |= {"boundaryGap": ["4%", "4%"], "minInterval": 1}
             self._none = ui.label("No version has been evaluated yet.").classes("quiet")
         with ui.element("section").classes("panel scroll more"):
             columns = ("no.", "version", "state", "played", "mean", "95 % interval", "robots")

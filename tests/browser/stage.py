@@ -21,10 +21,12 @@ PERSON = "ann"
 
 
 class Actors(FakeFleet):
-    """Robots that do as a person says, and say so in their heartbeats, at once."""
+    """Robots that do as a person says, and say so in their heartbeats, until they are stopped."""
 
     def drive(self, robot, message):
         super().drive(robot, message)
+        if self.connected[robot].heartbeat.safety == "estop":
+            return
         driver = "" if message.wish == "end" else message.driver
         self.show(robot, driver=driver, safety="hold" if message.wish == "hold" else "fresh")
 
