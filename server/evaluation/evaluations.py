@@ -89,7 +89,8 @@ class Evaluations:
         for evaluation in self._all.values():
             if evaluation.state == "running":
                 played = await asyncio.to_thread(self._storage.evaluation_returns, evaluation.id)
-                shares = Shares(evaluation.episodes, evaluation.robots, len(played))
+                robots = evaluation.robots
+                shares = Shares(evaluation.episodes, robots, len(played), awaited=robots)
                 self._running[evaluation.id] = shares
 
     def lent(self, experiment: str) -> dict[str, int]:

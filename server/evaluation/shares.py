@@ -29,10 +29,20 @@ class Shares:
     Args:
         episodes: how many are to be played in all.
         robots: who may play them.
+        played: of them, before this server started.
+        awaited: robots that may have some of them under way from before: they are given no more
+            until they have finished and delivered.
     """
 
-    def __init__(self, episodes: int, robots: Collection[str], played: int = 0) -> None:
+    def __init__(
+        self,
+        episodes: int,
+        robots: Collection[str],
+        played: int = 0,
+        awaited: Collection[str] = (),
+    ) -> None:
         self.robots, self.played = set(robots), played
+        self._awaited = set(awaited)
         self._episodes = episodes
         self._shares: dict[str, _Share] = {}
 
@@ -73,6 +83,9 @@ class Shares:
         """
         if robot not in self.robots:
             return 0
+        if robot in self._awaited and (plays or not delivered):
+            return 0
+        self._awaited.discard(robot)
         share = self._shares.get(robot)
         if share is not None and plays:
             share.begun = True

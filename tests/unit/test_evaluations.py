@@ -369,3 +369,13 @@ def test_wishes_of_an_experiment_are_copied_and_shown(tmp_path):
         await asyncio.sleep(0)
 
     in_house(tmp_path, act)
+
+
+def test_after_a_restart_a_robot_finishes_what_it_had_to_play_before_it_is_asked_for_more():
+    shares = Shares(4, ["a"], played=1, awaited=["a"])
+    assert shares.ask("a", plays=True, delivered=True, now=0.0) == 0
+    shares.came_back("a")
+    assert shares.ask("a", plays=False, delivered=False, now=1.0) == 0
+    shares.came_back("a")
+    assert shares.ask("a", plays=False, delivered=True, now=2.0) == 1
+    assert not shares.complete

@@ -47,13 +47,13 @@ def test_a_candidate_that_is_as_good_or_better_is_promoted_at_its_number_of_epis
         assert (found.verdict, found.looks) == ("promote", 2)
 
 
-def test_safety_and_interventions_count_though_returns_are_better():
+def test_safety_and_moves_count_though_returns_are_better():
     good = played(range(10, 15))
     unsafe = decide(played(range(20, 25), events=2), good, RULE)
     assert unsafe.verdict == "back"
     assert unsafe.reason.startswith("safety events 2 against 0")
     moved = decide(played(range(20, 25), moved=0.5), good, RULE)
-    assert moved.reason.startswith("interventions 0.5 against 0")
+    assert moved.reason.startswith("moves by the limits 0.5 against 0")
 
 
 def test_episodes_that_were_cut_count_for_safety_alone():
