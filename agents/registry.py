@@ -12,6 +12,7 @@ AGENTS: dict[str, str] = {
     "d4pg": "agents.d4pg:D4PG",
     "daydreamer": "agents.daydreamer:DayDreamer",
     "ddpg": "agents.ddpg:DDPG",
+    "distral": "agents.distral:Distral",
     "dqn": "agents.dqn:DQN",
     "dreamer": "agents.dreamer:Dreamer",
     "dreamer-v1": "agents.dreamer_v1:DreamerV1",

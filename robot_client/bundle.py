@@ -3,7 +3,8 @@
 All blobs are named by their SHA-256. A bundle has the graph `policy`, or `filter` and `imagine`, or
 all three: it acts by itself, or by planning in its world model. `policy` is one control step,
 
-    (in_<obs>..., in_carry_<name>..., in_prev_action, in_is_first, in_noise_<name>...)
+    (in_<obs>..., in_carry_<name>..., in_prev_action, in_is_first, in_noise_<name>...,
+     in_task_code where the signature says so)
         -> (out_action, out_carry_<name>..., out_extra_<name>...)
 
 on a batch of one: every tensor has a leading axis 1. Observations come raw, as the robot's spaces
@@ -96,11 +97,13 @@ class Signature:
         carry: recurrent state; starts at zero, and is_first makes its content irrelevant.
         noise: random inputs.
         extras: outputs recorded with the row.
+        task: whether it is told `robot_client.schema.task_code` of the robot's task.
     """
 
     carry: Mapping[str, TensorSpec] = field(default_factory=dict)
     noise: Mapping[str, NoiseSpec] = field(default_factory=dict)
     extras: Mapping[str, TensorSpec] = field(default_factory=dict)
+    task: bool = False
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,7 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
             carry={str(k): _spec(v) for k, v in signature["carry"].items()},
             noise=_noises(signature["noise"]),
             extras={str(k): _spec(v) for k, v in signature["extras"].items()},
+            task=bool(signature.get("task", False)),
         ),
         updates=int(data["updates"]),
         planning=_planning(data["planning"]) if data.get("planning") is not None else None,

@@ -7,7 +7,8 @@ every few rows the agent makes exactly the updates that the train ratio grants. 
 seed, it writes the same `metrics.jsonl` twice. Tests, comparisons and the claims of papers use it.
 
 Several robots, each named by a `--robot` of its own, act by turns, an episode each, and their rows
-go into one replay: one network learns all their tasks, and is not told which is which.
+go into one replay: one network learns all their tasks, and only an agent whose policy is told the task
+knows which is which.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +157,8 @@ class Lockstep:
         acting = self._agent.acting()
         manifest = live_manifest(acting, self._job.id, self._job.agent)
         graphs = TorchGraphs(acting, self._agent.device)
-        policy = self._act.policy(manifest, graphs, robot.action_space)
+        act = replace(self._act, task=robot.task.name)
+        policy = act.policy(manifest, graphs, robot.action_space)
         # Training takes its time between two steps: the watchdog must not take that for silence.
         runtime = Runtime(
             robot,
