@@ -13,6 +13,10 @@ declare them; the action leaves in the robot's own scale, one-hot free (int64 fo
 noise. Extras are recorded with the row as columns `policy/<name>`. `filter` is the same step with
 no action: it has the policy's inputs but for noise that acts, and its outputs but for the action.
 
+`policy` may say what it thinks of actions besides, for who learns from it; robots leave that alone:
+`out_q` (n,) values of choices, or `out_logits` (n,), or `out_mean` and `out_std` (A,) of a normal
+distribution of numbers that tanh brings to -1..1. They are no extras: nothing is recorded.
+
 The other graphs take N rows, one for each candidate plan; N is free. Their actions (N, A) float32
 are in the model's own scale: a Box's numbers -1..1 (unbounded ones as they are), or one-hot.
 
@@ -44,6 +48,7 @@ from robot_client.errors import BundleError
 FORMAT = 2
 Kind = Literal["actor", "planner"]
 NoiseKind = Literal["normal", "uniform", "gumbel"]
+SAID = frozenset({"out_q", "out_logits", "out_mean", "out_std"})  # to who learns from it
 Method = Literal["shooting", "cem", "mppi", "icem"]
 _DTYPES = ("bool", "float16", "float32", "int64", "uint8")
 _SAFETENSORS = {"BOOL": "bool", "F16": "float16", "F32": "float32", "I64": "int64", "U8": "uint8"}
