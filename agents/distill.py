@@ -66,6 +66,7 @@ class DistillConfig(AgentConfig):
     teachers: tuple[TeacherRef, ...] = Field(
         (), description="Whom it learns from; lockstep runs find them in their folder instead."
     )
+    rows: int = Field(50_000, ge=100, description="Newest rows of each teacher that are copied.")
     keys: str = Field(".*", description="Regular expression: the observations it sees.")
     loss: Literal["kl", "mse", "nll"] = Field("kl", description="What is made small.")
     temperature: float = Field(0.01, gt=0, description="Divides a teacher's values; less sharpens.")
@@ -174,8 +175,8 @@ class Distill(Agent):
     def train(self, batch: Tensors) -> Learned:
         """One update, from (B,) rows that teachers have judged."""
         raw = self.student(batch)
-        losses, agrees = self._choices(raw, batch) if self.codec.discrete else self._numbers(
-            raw, batch
+        losses, agrees = (
+            self._choices(raw, batch) if self.codec.discrete else self._numbers(raw, batch)
         )
         loss = losses.mean()
         norm = step(self._optimizer, loss)

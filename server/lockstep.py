@@ -7,8 +7,8 @@ every few rows the agent makes exactly the updates that the train ratio grants. 
 seed, it writes the same `metrics.jsonl` twice. Tests, comparisons and the claims of papers use it.
 
 Several robots, each named by a `--robot` of its own, act by turns, an episode each, and their rows
-go into one replay: one network learns all their tasks, and only an agent whose policy is told the task
-knows which is which.
+go into one replay: one network learns all their tasks, and only an agent whose policy is told the
+task knows which is which.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from server.training import (
     make_limiter,
     make_replay,
     make_sampler,
+    make_teachers,
     make_view,
     make_write_backs,
     pick_device,
@@ -98,7 +99,8 @@ class Lockstep:
         device = self._agent.device
         self._replay = make_replay(self._view, job, device)
         self._sampler = make_sampler(
-            self._agent.demand, self._view, job.seed, self._replay, self._agent.task
+            *(self._agent.demand, self._view, job.seed, self._replay, self._agent.task),
+            teachers=make_teachers(self._agent.demand, directory, job),
         )
         self._write_backs = make_write_backs(self._keep, self._replay, device)
         self._limiter = make_limiter(self._agent.demand, job)
