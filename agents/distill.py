@@ -1,11 +1,11 @@
-"""Policy distillation (Rusu et al. 2016, "Policy distillation"): a student learns to act as teachers
-do, in what they have seen.
+"""Policy distillation (Rusu et al. 2016, "Policy distillation"): a student learns to act as its
+teachers do, in what they have seen.
 
 The student may be as small as one likes, and sees observations only: it takes the place of a large
 network, of one that is costly to run, or of a planner. Teachers are policies of other experiments,
 which say of every replayed row what they would do; see `agents.agent.Taught`.
 
-All three losses of the paper are here (section 3), of a teacher's values q and a student's scores z:
+All three losses of the paper are here, of a teacher's values q and a student's scores z:
 
     nll   -log softmax(z)[argmax q], its best action alone
     mse   |q - z|^2, summed over the actions

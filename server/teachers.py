@@ -81,7 +81,9 @@ def _copy_rows(number: int, one: Json, rows: int, store: ReplayStore) -> None:
         episodes = ReplayEpisodes(source)
         newest = _newest(episodes.places, one["task"], rows)
         if not newest:
-            raise Conflict(f"experiment {one['manifest']['experiment']} has no episodes to show")
+            raise Conflict(
+                f"experiment {one['manifest'].get('experiment')} has no episodes to show"
+            )
         for place in newest:
             kept = episodes.read(place)
             robot = f"teacher:{number}:{kept.robot}"
