@@ -256,7 +256,8 @@ def task_code(name: str) -> NDArray[np.float32]:
     if not name:
         return np.zeros(TASK_NUMBERS, np.float32)
     digest = hashlib.sha256(name.encode()).digest()
-    return np.frombuffer(digest, "<u2", TASK_NUMBERS).astype(np.float32) / 2**16  # exactly
+    numbers = np.frombuffer(digest, "<u2", TASK_NUMBERS)
+    return (numbers / 2**16).astype(np.float32)  # exactly
 
 
 def row_fields(observation_space: spaces.Dict, action_space: ActionSpace) -> dict[str, Field]:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import cast
+
+from gymnasium import spaces
 
 from robot_client.durable import sync_directory, write_durably
-from robot_client.schema import Json, row_fields, space_from_json
+from robot_client.schema import ActionSpace, Json, row_fields, space_from_json
 from server.datasets.episodes import EpisodeStore, Place, Recorded, ReplayEpisodes
 from server.errors import Conflict
 from server.replay.store import ReplayStore
@@ -54,11 +57,18 @@ def take_teachers(directory: Path, teachers: list[Json], rows: int) -> int:
         Conflict: a version has lost its files, or an experiment has no episodes.
         ReplayError: a replay is damaged, or the disk is full.
     """
-    for number, one in enumerate(teachers):
-        folder = directory / FOLDER / str(number)
-        copy_teacher(folder, Path(one["home"]), one["manifest"], one["task"])
+    try:
+        for number, one in enumerate(teachers):
+            folder = directory / FOLDER / str(number)
+            copy_teacher(folder, Path(one["home"]), one["manifest"], one["task"])
+        return _begin_replay(directory, teachers, rows)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)  # there will be no such experiment
+        raise
+
+
+def _begin_replay(directory: Path, teachers: list[Json], rows: int) -> int:
     part = directory / ".replay.part"
-    shutil.rmtree(part, ignore_errors=True)
     store = ReplayStore(part)
     try:
         for number, one in enumerate(teachers):
@@ -74,8 +84,9 @@ def take_teachers(directory: Path, teachers: list[Json], rows: int) -> int:
 
 
 def _copy_rows(number: int, one: Json, rows: int, store: ReplayStore) -> None:
-    spaces = [space_from_json(one[name], name) for name in ("observation_space", "action_space")]
-    target = EpisodeStore(store, row_fields(*spaces))  # type: ignore[arg-type] - as stored
+    seen = cast(spaces.Dict, space_from_json(one["observation_space"], "observation_space"))
+    action = cast(ActionSpace, space_from_json(one["action_space"], "action_space"))
+    target = EpisodeStore(store, row_fields(seen, action))
     source = ReplayStore(Path(one["home"]) / "replay", readonly=True)
     try:
         episodes = ReplayEpisodes(source)

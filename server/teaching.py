@@ -19,7 +19,7 @@ from robot_client.act import Act
 from robot_client.actor_policy import ActorPolicy
 from robot_client.bundle import Manifest, read_safetensors
 from robot_client.policy import OnnxGraphs
-from robot_client.ports import Carry, Policy
+from robot_client.ports import Arrays, Carry, Policy
 from robot_client.robot import as_action
 from robot_client.schema import ACTION, IS_FIRST, ActionSpace, Columns, space_hash
 from server.errors import Invalid
@@ -85,7 +85,7 @@ class Teacher:
         out, state, _ = policy.observe("policy", carry, obs, first, rng, explore=False)
         return self._said(out), Carry(state, carry.prev_action)
 
-    def _said(self, out: Said) -> Said:
+    def _said(self, out: Arrays) -> Said:
         """One row's columns, as `agents.agent.Taught` has them."""
         action = out["out_action"][0]
         if isinstance(self._action_space, spaces.Discrete):

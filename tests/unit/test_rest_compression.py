@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from robot_client.schema import row_fields, space_from_json
 from server.replay.store import ReplayStore
-from tests.unit.house import Checker, in_house
+from tests.unit.house import ACTION, OBSERVATION, Checker, in_house
 from tests.unit.test_api import chunk
 from tests.unit.test_rest_policies import prune, publish
 
@@ -23,12 +25,22 @@ def _knows_distill(monkeypatch):
     monkeypatch.setattr(Checker, "check", check)
 
 
+def whole(number, first_seq, rewards):
+    """A chunk with every column of the robot's spaces."""
+    part, rows = chunk(number, first_seq, rewards), len(rewards)
+    spaces = (space_from_json(OBSERVATION, "o"), space_from_json(ACTION, "a"))
+    for name, field in row_fields(*spaces).items():
+        part.columns.setdefault(name, np.zeros((rows, *field.shape), field.dtype))
+    return part
+
+
 async def taught(house, tmp_path):
     """An experiment with three episodes and one version."""
     made = await house.create()
+    await house.ask("POST", f"/experiments/{made}/start")
     house.join()
     for number, rewards in enumerate(REWARDS):
-        part = chunk(number, 2 * number, rewards)
+        part = whole(number, 2 * number, rewards)
         house.fleet.store(made).append("ball-1", part)
         house.experiments.stored("ball-1", made, part)
     publish(house, tmp_path, made, 0)
@@ -80,3 +92,4 @@ def test_what_cannot_be_compressed_leaves_nothing_behind(tmp_path):
         return len(await house.items("/experiments"))
 
     assert in_house(tmp_path, act) == 2
+    assert len(list((tmp_path / "experiments").iterdir())) <= 2
