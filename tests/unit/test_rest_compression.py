@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from robot_client.schema import row_fields, space_from_json
+from server.commands import policies
 from server.replay.store import ReplayStore
 from tests.unit.house import ACTION, OBSERVATION, Checker, in_house
 from tests.unit.test_api import chunk
@@ -93,3 +95,27 @@ def test_what_cannot_be_compressed_leaves_nothing_behind(tmp_path):
 
     assert in_house(tmp_path, act) == 2
     assert len(list((tmp_path / "experiments").iterdir())) <= 2
+
+
+def test_the_commands_ask_and_show(monkeypatch):
+    side = {"experiment": "e1", "version": 0, "nbytes": 10, "returns": None, "evaluation": None}
+    answers = {
+        "POST": {"id": "e2", "agent": "distill"},
+        "GET": {"teachers": [side], "student": side | {"experiment": "e2"}, "share": 1.0},
+    }
+    asked = []
+
+    def ask(server, method, path, body=None):
+        asked.append((method, path, body))
+        return answers[method]
+
+    monkeypatch.setattr(policies, "ask", ask)
+    monkeypatch.setattr(policies, "of_experiment", lambda server, name, rest: f"/{name}{rest}")
+    arguments = ["compress", "ball", "2", "--config", '{"widths": [8]}', "--updates", "9", "--json"]
+    made = CliRunner().invoke(policies.app, arguments)
+    assert json.loads(made.stdout) == answers["POST"], made.output
+    body = {"config": {"widths": [8]}, "robots": [], "updates": 9}
+    assert asked == [("POST", "/ball/policies/2/compress", body)]
+    seen = CliRunner().invoke(policies.app, ["compression", "ball"])
+    assert "teacher" in seen.output
+    assert "student" in seen.output
