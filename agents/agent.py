@@ -80,6 +80,14 @@ class Arrivals(Transitions):
 
 
 @dataclass(frozen=True)
+class Taught(Transitions):
+    """Transitions of which a teacher has said what it would do there. `teacher/action` (B, ...) is
+    its likeliest action. If it has said more (see `robot_client.bundle`), `teacher/valued` (B,) is
+    set: of choices `teacher/scores` (B, n) are values, and else logits, or 1 for its action alone;
+    of numbers it means that `teacher/mean` and `teacher/std` (B, A) are its own."""
+
+
+@dataclass(frozen=True)
 class OnPolicy:
     """Rollouts of T rows, each served once, oldest first, of at most `max_lag` versions of age."""
 

@@ -190,6 +190,6 @@ class GreedyPolicy(Actor):
         obs = part(inputs, "in_")
         none = inputs["in_noise_explore"][:, :0]
         raw = self.net(obs, inputs["in_noise_weights"] if self.net.noise_width else none)
-        best = self.net.head.pred(raw).argmax(-1)
-        found: Tensors = self.explorer(best, inputs)
-        return found
+        values = self.net.head.pred(raw)
+        found: Tensors = self.explorer(values.argmax(-1), inputs)
+        return {**found, "out_q": values}

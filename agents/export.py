@@ -21,7 +21,7 @@ from gymnasium import spaces
 
 from agents.agent import Acting, Graph, Tensors
 from robot_client.bundle import NoiseSpec, Planning
-from robot_client.schema import ACTION, ActionSpace, Field, row_fields
+from robot_client.schema import ACTION, TASK_NUMBERS, ActionSpace, Field, row_fields
 
 ROWS = 3  # of the examples of graphs that take any number N of rows
 _BATCHED = ("imagine", "propose", "value")
@@ -96,6 +96,8 @@ def example_inputs(
     elif graph not in _BATCHED:
         inputs["in_prev_action"] = _random(fields[ACTION], rows, generator)
         inputs["in_is_first"] = torch.zeros(rows, dtype=torch.bool)
+        if acting.signature.task:
+            inputs["in_task_code"] = torch.rand((rows, TASK_NUMBERS), generator=generator)
     for name, noise in graph_noise(acting, graph).items():
         inputs[f"in_noise_{name}"] = torch.rand((rows, *noise.shape), generator=generator)
     return inputs

@@ -12,6 +12,8 @@ AGENTS: dict[str, str] = {
     "d4pg": "agents.d4pg:D4PG",
     "daydreamer": "agents.daydreamer:DayDreamer",
     "ddpg": "agents.ddpg:DDPG",
+    "distill": "agents.distill:Distill",
+    "distral": "agents.distral:Distral",
     "dqn": "agents.dqn:DQN",
     "dreamer": "agents.dreamer:Dreamer",
     "dreamer-v1": "agents.dreamer_v1:DreamerV1",

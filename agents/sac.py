@@ -199,4 +199,5 @@ class SquashedPolicy(Actor):
         """See `robot_client.bundle`."""
         found = self.actor(self.features(part(inputs, "in_")))
         action, _ = self.explorer(found.sample(inputs["in_noise_sample"]), inputs)
-        return {"out_action": self.codec.decode(action)}
+        said = {"out_mean": found.mean, "out_std": found.std}
+        return {"out_action": self.codec.decode(action), **said}

@@ -16,12 +16,13 @@ from agents.agent import (
     Nothing,
     OnPolicy,
     Sequences,
+    Taught,
     Tensors,
     Transitions,
 )
 from agents.export import ROWS, example_inputs
 from robot_client import schema
-from robot_client.bundle import TensorSpec
+from robot_client.bundle import SAID, TensorSpec
 from robot_client.schema import ActionSpace
 
 MakeAgent = Callable[[], Agent]
@@ -129,9 +130,23 @@ def random_batch(
             tensors["discount"] = torch.full((batch,), demand.discount)
             if demand.priority:
                 tensors["chance"] = torch.rand(batch, generator=generator) + 0.5
+            if isinstance(demand, Taught):
+                tensors |= _teaching(action_space, batch, generator)
             return tensors
         case Nothing():
             return {}
+
+
+def _teaching(space: ActionSpace, batch: int, generator: torch.Generator) -> Tensors:
+    """What teachers may say of (B,) rows, of whom every other one says no more than its action."""
+    field, valued = schema.row_fields(spaces.Dict(), space)[schema.ACTION], torch.arange(batch) % 2
+    said = {"action": _values(field, (batch,), generator), "valued": valued.bool()}
+    if isinstance(space, spaces.Discrete):
+        said["scores"] = torch.randn(batch, int(space.n), generator=generator)
+    else:
+        said["mean"] = torch.randn(batch, *space.shape, generator=generator)
+        said["std"] = torch.rand(batch, *space.shape, generator=generator) + 0.1
+    return {f"teacher/{name}": tensor for name, tensor in said.items()}
 
 
 def _columns(
@@ -183,6 +198,7 @@ def _outputs(acting: Acting, name: str, space: ActionSpace) -> dict[str, TensorS
 
 
 def _check_specs(name: str, rows: int, outputs: Tensors, wanted: Mapping[str, TensorSpec]) -> None:
+    outputs = {k: t for k, t in outputs.items() if k not in SAID}
     assert outputs.keys() == wanted.keys(), (
         f"{name}: expected outputs {sorted(wanted)}, got {sorted(outputs)}"
     )

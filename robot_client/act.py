@@ -29,12 +29,14 @@ class Act:
         plan: fields of `PlanSettings` that replace the bundle's.
         budget_s: seconds for a planned action; None for as long as it takes.
         clock: of the budget.
+        task: name of the robot's, for policies that tell tasks apart.
     """
 
     kind: Kind | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     budget_s: float | None = None
     clock: Clock = field(default_factory=FreeRunningClock)
+    task: str = ""
 
     def graphs(self, manifest: Manifest) -> tuple[str, ...]:
         """Names of the graphs that acting takes. Raises CannotAct when the bundle lacks one."""
@@ -68,11 +70,12 @@ class Act:
         """
         names = self.graphs(manifest)
         if names == ("policy",):
-            return ActorPolicy(manifest, graphs, action_space)
+            return ActorPolicy(manifest, graphs, action_space, self.task)
         settings = self.settings(manifest)
         try:
             return PlannerPolicy(
-                manifest, graphs, names, action_space, settings, self.clock, self.budget_s
+                *(manifest, graphs, names, action_space, settings, self.clock, self.budget_s),
+                task=self.task,
             )
         except ValueError as error:
             raise CannotAct(str(error)) from error

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from robot_client.bundle import Manifest
 from robot_client.ports import Arrays, Carry
 from robot_client.robot import Action, as_action
-from robot_client.schema import ActionSpace, Source
+from robot_client.schema import ActionSpace, Source, task_code
 
 Extras = dict[str, NDArray[Any]]
 
@@ -33,12 +33,16 @@ class GraphPolicy:
         manifest: its signature lists carry, noise and extras.
         graphs: has the graphs that the policy runs.
         action_space: the robot's.
+        task: name of the robot's task.
     """
 
     source: Source
 
-    def __init__(self, manifest: Manifest, graphs: Graphs, action_space: ActionSpace) -> None:
+    def __init__(
+        self, manifest: Manifest, graphs: Graphs, action_space: ActionSpace, task: str = ""
+    ) -> None:
         self.manifest, self.graphs = manifest, graphs
+        self._told = {"in_task_code": task_code(task)[None]} if manifest.signature.task else {}
         self._blank = as_action(action_space, np.zeros(action_space.shape or ()))
 
     def init(self) -> Carry:
@@ -64,6 +68,7 @@ class GraphPolicy:
         feed = {f"in_{k}": np.asarray(v)[None] for k, v in obs.items()}
         feed |= {f"in_carry_{k}": carry.state[k] for k in signature.carry}
         feed |= {"in_prev_action": carry.prev_action[None], "in_is_first": np.array([is_first])}
+        feed |= self._told
         for name, noise in signature.noise.items():
             drawn = noise.sample(rng)  # always, so that evaluation does not shift the rest
             feed[f"in_noise_{name}"] = drawn if explore or not noise.acts else np.zeros_like(drawn)
@@ -75,8 +80,10 @@ class GraphPolicy:
 class ActorPolicy(GraphPolicy):
     """Runs the graph `policy`."""
 
-    def __init__(self, manifest: Manifest, graphs: Graphs, action_space: ActionSpace) -> None:
-        super().__init__(manifest, graphs, action_space)
+    def __init__(
+        self, manifest: Manifest, graphs: Graphs, action_space: ActionSpace, task: str = ""
+    ) -> None:
+        super().__init__(manifest, graphs, action_space, task)
         self.source = Source.RANDOM if manifest.agent == "random" else Source.POLICY
 
     def step(

@@ -3,7 +3,8 @@
 All blobs are named by their SHA-256. A bundle has the graph `policy`, or `filter` and `imagine`, or
 all three: it acts by itself, or by planning in its world model. `policy` is one control step,
 
-    (in_<obs>..., in_carry_<name>..., in_prev_action, in_is_first, in_noise_<name>...)
+    (in_<obs>..., in_carry_<name>..., in_prev_action, in_is_first, in_noise_<name>...,
+     in_task_code where the signature says so)
         -> (out_action, out_carry_<name>..., out_extra_<name>...)
 
 on a batch of one: every tensor has a leading axis 1. Observations come raw, as the robot's spaces
@@ -11,6 +12,10 @@ declare them; the action leaves in the robot's own scale, one-hot free (int64 fo
 `in_is_first` (bool) resets carry and previous action inside the graph. All randomness enters as
 noise. Extras are recorded with the row as columns `policy/<name>`. `filter` is the same step with
 no action: it has the policy's inputs but for noise that acts, and its outputs but for the action.
+
+`policy` may say what it thinks of actions besides, for who learns from it; robots leave that alone:
+`out_q` (n,) values of choices, or `out_logits` (n,), or `out_mean` and `out_std` (A,) of a normal
+distribution of numbers that tanh brings to -1..1. They are no extras: nothing is recorded.
 
 The other graphs take N rows, one for each candidate plan; N is free. Their actions (N, A) float32
 are in the model's own scale: a Box's numbers -1..1 (unbounded ones as they are), or one-hot.
@@ -43,6 +48,7 @@ from robot_client.errors import BundleError
 FORMAT = 2
 Kind = Literal["actor", "planner"]
 NoiseKind = Literal["normal", "uniform", "gumbel"]
+SAID = frozenset({"out_q", "out_logits", "out_mean", "out_std"})  # to who learns from it
 Method = Literal["shooting", "cem", "mppi", "icem"]
 _DTYPES = ("bool", "float16", "float32", "int64", "uint8")
 _SAFETENSORS = {"BOOL": "bool", "F16": "float16", "F32": "float32", "I64": "int64", "U8": "uint8"}
@@ -96,11 +102,13 @@ class Signature:
         carry: recurrent state; starts at zero, and is_first makes its content irrelevant.
         noise: random inputs.
         extras: outputs recorded with the row.
+        task: whether it is told `robot_client.schema.task_code` of the robot's task.
     """
 
     carry: Mapping[str, TensorSpec] = field(default_factory=dict)
     noise: Mapping[str, NoiseSpec] = field(default_factory=dict)
     extras: Mapping[str, TensorSpec] = field(default_factory=dict)
+    task: bool = False
 
 
 @dataclass(frozen=True)
@@ -285,6 +293,7 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
             carry={str(k): _spec(v) for k, v in signature["carry"].items()},
             noise=_noises(signature["noise"]),
             extras={str(k): _spec(v) for k, v in signature["extras"].items()},
+            task=bool(signature.get("task", False)),
         ),
         updates=int(data["updates"]),
         planning=_planning(data["planning"]) if data.get("planning") is not None else None,

@@ -183,7 +183,7 @@ def _run(args: argparse.Namespace) -> None:
     spool_folder = (args.spool or _HOME / args.name / "spool").expanduser()
     spool = Spool(spool_folder, task=robot.task.name)
     clock = _clock(args.speed)
-    act = Act(args.act, args.plan, BUDGET_SHARE / robot.control_hz, clock)
+    act = Act(args.act, args.plan, BUDGET_SHARE / robot.control_hz, clock, robot.task.name)
     cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space, act)
     link = Link(
         args.server,

@@ -33,6 +33,7 @@ class PlannerPolicy(GraphPolicy):
         settings: how to plan.
         clock: of the budget.
         budget_s: seconds from the beginning of a step to its action; None is no limit.
+        task: name of the robot's task.
     """
 
     source = Source.PLANNER
@@ -46,8 +47,9 @@ class PlannerPolicy(GraphPolicy):
         settings: PlanSettings,
         clock: Clock,
         budget_s: float | None,
+        task: str = "",
     ) -> None:
-        super().__init__(manifest, graphs, action_space)
+        super().__init__(manifest, graphs, action_space, task)
         assert manifest.planning is not None, manifest
         if not manifest.signature.carry:
             raise BundleError("signature: there is no carry to imagine from")

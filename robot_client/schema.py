@@ -56,6 +56,7 @@ POLICY_VERSION = "policy_version"
 SOURCE = "source"
 TIME_MONOTONIC = "time_monotonic"
 TIME_WALL = "time_wall"
+TASK_NUMBERS = 4  # of a `task_code`
 EXTRA_PREFIX = "policy/"  # columns that a policy adds to the row, such as its recurrent state
 PROPOSAL = "proposal"  # extra of a row that a person chose: the policy's action, as requested
 
@@ -74,7 +75,9 @@ STEP_DTYPES: dict[str, str] = {
     TIME_MONOTONIC: "float64",
     TIME_WALL: "float64",
 }
-RESERVED = frozenset({*STEP_DTYPES, ACTION, ACTION_REQUESTED, "seq", "row_id", "prev_action"})
+RESERVED = frozenset(
+    {*STEP_DTYPES, ACTION, ACTION_REQUESTED, "seq", "row_id", "prev_action", "task_code"}
+)
 EXTRA_DTYPES = frozenset({"float16", "float32", "uint8", "int64"})
 
 
@@ -243,6 +246,18 @@ class Chunk:
 def is_name(text: str) -> bool:
     """Whether it can name a robot, an epoch or a task."""
     return 0 < len(text.encode(errors="replace")) <= MAX_NAME_BYTES and text.isprintable()
+
+
+def task_code(name: str) -> NDArray[np.float32]:
+    """(TASK_NUMBERS,) in 0..1, by which a policy tells the names of tasks apart; zeros for none.
+
+    Two names have the same code with a chance of 2**-64.
+    """
+    if not name:
+        return np.zeros(TASK_NUMBERS, np.float32)
+    digest = hashlib.sha256(name.encode()).digest()
+    numbers = np.frombuffer(digest, "<u2", TASK_NUMBERS)
+    return (numbers / 2**16).astype(np.float32)  # exactly
 
 
 def row_fields(observation_space: spaces.Dict, action_space: ActionSpace) -> dict[str, Field]:

@@ -17,6 +17,7 @@ from server.api import (
     agents,
     audit,
     checkpoints,
+    compression,
     datasets,
     episodes,
     evaluations,
@@ -44,7 +45,18 @@ from server.settings import Settings
 from server.states import as_markdown
 
 ROUTERS = (
-    *(health, agents, evaluations, experiments, robots, policies, checkpoints, episodes, metrics),
+    *(
+        health,
+        agents,
+        evaluations,
+        experiments,
+        robots,
+        policies,
+        compression,
+        checkpoints,
+        episodes,
+        metrics,
+    ),
     *(events, replay, datasets, keys, tokens, audit, login, teleop),
 )
 ABOUT = """Runs a fleet of robots that learn. Errors are problem details (RFC 9457); long lists come

@@ -26,7 +26,8 @@ from server.admission import (
     refuse_taken_robots,
     spaces_of,
 )
-from server.datasets.demonstrations import begin_with, refuse_changed
+from server.compression import begin
+from server.datasets.demonstrations import refuse_changed
 from server.descriptions import write_description
 from server.episodes import EpisodeBook, told
 from server.errors import Conflict, NotFound
@@ -137,8 +138,8 @@ class Experiments:
     async def create(self, new: NewExperiment) -> Experiment:
         """Create an experiment. Raises Invalid when something of it is wrong."""
         config = await self._checker.check(new.agent, new.preset, dict(new.config))
-        name, wanted = new_id(), (new.demonstrations, new.robots)
-        begun = await begin_with(self._settings, self._storage, name, *wanted)
+        house = (self._settings, self._storage, self._known)
+        begun = await begin(*house, name := new_id(), new, config)
         experiment = new_row(name, new, config, begun, self._clock.wall())
         self._writer.put(experiment)
         await self._writer.flush()

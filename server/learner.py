@@ -40,6 +40,7 @@ from server.training import (
     make_limiter,
     make_replay,
     make_sampler,
+    make_teachers,
     make_view,
     rows_per_update,
 )
@@ -71,7 +72,8 @@ class Learner:
         self._view = make_view(self._store, self._agent, job.capacity)
         self._replay = make_replay(self._view, job, self._agent.device)
         self._sampler = make_sampler(
-            self._agent.demand, self._view, job.seed, self._replay, self._agent.task
+            *(self._agent.demand, self._view, job.seed, self._replay, self._agent.task),
+            teachers=make_teachers(self._agent.demand, directory, job),
         )
         self._limiter = make_limiter(self._agent.demand, job)
         self._publisher = Publisher(

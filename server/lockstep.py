@@ -7,7 +7,8 @@ every few rows the agent makes exactly the updates that the train ratio grants. 
 seed, it writes the same `metrics.jsonl` twice. Tests, comparisons and the claims of papers use it.
 
 Several robots, each named by a `--robot` of its own, act by turns, an episode each, and their rows
-go into one replay: one network learns all their tasks, and is not told which is which.
+go into one replay: one network learns all their tasks, and only an agent whose policy is told the
+task knows which is which.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.agent import Tensors
+from agents.agent import Acting, Tensors
 from agents.registry import agent_class
 from robot_client.act import Act
 from robot_client.clock import FreeRunningClock, SystemClock
@@ -51,6 +53,7 @@ from server.training import (
     make_limiter,
     make_replay,
     make_sampler,
+    make_teachers,
     make_view,
     make_write_backs,
     pick_device,
@@ -96,7 +99,8 @@ class Lockstep:
         device = self._agent.device
         self._replay = make_replay(self._view, job, device)
         self._sampler = make_sampler(
-            self._agent.demand, self._view, job.seed, self._replay, self._agent.task
+            *(self._agent.demand, self._view, job.seed, self._replay, self._agent.task),
+            teachers=make_teachers(self._agent.demand, directory, job),
         )
         self._write_backs = make_write_backs(self._keep, self._replay, device)
         self._limiter = make_limiter(self._agent.demand, job)
@@ -108,14 +112,15 @@ class Lockstep:
         self.curves: dict[str, list[tuple[int, float]]] = {name: [] for name in self._robots}
 
     def train(self, steps: int, episodes: int | None = None) -> None:
-        """Let the robots take `steps` steps in all, learning as they go; one that is alone, no
-        more than so many `episodes`."""
+        """Let the robots take `steps` steps in all, learning as they go, but none of them more
+        than so many `episodes`."""
         names, seed = list(self._robots), self._job.seed
         if len(names) == 1:
             most = {} if episodes is None else {"max_episodes": episodes}
             self._collect(names[0], seed, max_steps=steps, **most)
             return
-        for turn, name in enumerate(itertools.cycle(names)):
+        turns = itertools.cycle(names) if episodes is None else names * episodes
+        for turn, name in enumerate(turns):
             if steps <= 0:
                 return
             done = self._collect(name, episode_seed(seed, turn), max_episodes=1, max_steps=steps)
@@ -135,6 +140,10 @@ class Lockstep:
             )
         return found
 
+    def acting(self) -> Acting:
+        """What acts, as it has learned so far."""
+        return self._agent.acting()
+
     def close(self) -> None:
         """Close files."""
         self._log.close()
@@ -152,10 +161,11 @@ class Lockstep:
 
     def _run(self, name: str, recorder: Recorder, **options: Any) -> Summary:
         robot = self._robots[name]
-        acting = self._agent.acting()
+        acting = self.acting()
         manifest = live_manifest(acting, self._job.id, self._job.agent)
         graphs = TorchGraphs(acting, self._agent.device)
-        policy = self._act.policy(manifest, graphs, robot.action_space)
+        act = replace(self._act, task=robot.task.name)
+        policy = act.policy(manifest, graphs, robot.action_space)
         # Training takes its time between two steps: the watchdog must not take that for silence.
         runtime = Runtime(
             robot,
@@ -241,7 +251,7 @@ def run(
         robot_name: as `robot_client.robots.make_robot` takes it.
         robots: instead of that, several, which take turns in the spaces common to all.
         steps: how many steps the robots take in all.
-        episodes: a robot that is alone stops after so many, if not before.
+        episodes: each robot stops after so many, if not before.
         seed: of everything.
         config: of the agent.
         options: of each robot, beside those in its name.

@@ -26,7 +26,7 @@ Notes = Annotated[
 ]
 
 
-def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+def as_json(value: dict[str, Any]) -> dict[str, Any]:
     """Raise ValueError for what parses, though it is no JSON: NaN, or half a surrogate pair."""
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return value
@@ -40,7 +40,7 @@ class NewExperiment(LearnerSettings):
     preset: str | None = Field(
         default=None, description="Named settings of the agent, to begin with; none: its defaults."
     )
-    config: Annotated[dict[str, Any], AfterValidator(_as_json)] = Field(
+    config: Annotated[dict[str, Any], AfterValidator(as_json)] = Field(
         default_factory=dict, description="Further settings; the agent's JSON schema says which."
     )
     robots: tuple[RobotName, ...] = Field(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -20,6 +22,7 @@ from agents.agent import (
     Nothing,
     OnPolicy,
     Sequences,
+    Taught,
     Tensors,
     Transitions,
 )
@@ -35,6 +38,8 @@ from server.replay.store import ReplayStore
 from server.replay.transitions import TransitionSampler
 from server.replay.view import ReplayView
 from server.staging import Store, ToHost, WriteBacks, mark
+from server.teachers import FOLDER
+from server.teaching import TaughtSampler, Teacher, load_teachers
 
 Replay = ReplayView | DeviceColumns  # where the numbers of the rows are
 ROW_ID = "row_id"
@@ -93,6 +98,7 @@ def make_sampler(
     seed: int,
     replay: Replay | None = None,
     task: Task | None = None,
+    teachers: Sequence[Teacher] = (),
 ) -> Sampler | None:
     """The sampler that yields what the agent demands; None when it demands nothing.
 
@@ -113,12 +119,22 @@ def make_sampler(
             )
         case Arrivals(batch, n_step, discount):
             return ArrivalSampler(view, batch, n_step, discount, rng, replay)
+        case Taught(batch, n_step, discount):
+            parts = (view, batch, n_step, discount, rng, replay)
+            return TaughtSampler(*parts, teachers=teachers, seed=seed)
         case Transitions(batch, n_step, discount, priority):
             return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
         case OnPolicy(batch, length, max_lag):
             return OnPolicyQueue(view, batch, length, max_lag, replay)
         case Nothing():
             return None
+
+
+def make_teachers(demand: Demand, directory: Path, job: Job) -> list[Teacher]:
+    """Those in the experiment's directory, of an agent that demands any; Invalid without one."""
+    if not isinstance(demand, Taught):
+        return []
+    return load_teachers(directory / FOLDER, *job_spaces(job))
 
 
 def rows_per_update(demand: Demand) -> int:

@@ -9,6 +9,8 @@ from benchmarks.claims.claim import Claim
 CLAIMS: dict[str, str] = {
     "d4pg": "benchmarks.claims.d4pg",
     "ddpg": "benchmarks.claims.ddpg",
+    "distill": "benchmarks.claims.distill",
+    "distral": "benchmarks.claims.distral",
     "dqn": "benchmarks.claims.dqn",
     "dyna": "benchmarks.claims.dyna",
     "dyna-q": "benchmarks.claims.dyna_q",

@@ -62,6 +62,13 @@ _RETURNS = {
     "lower": 166.0,
     "upper": 181.0,
 }
+_SIDE: Json = {
+    "experiment": _EXPERIMENT,
+    "version": 2,
+    "nbytes": 30000,
+    "returns": None,
+    "evaluation": _RETURNS,
+}
 EXAMPLES: dict[str, Json] = {
     "AgentView": {
         "name": "dreamer",
@@ -130,6 +137,12 @@ EXAMPLES: dict[str, Json] = {
         "discarded": False,
         "human_steps": 12,
         "interventions": 1,
+    },
+    "Compression": {"config": {"widths": [32, 32]}, "robots": [_ROBOT], "updates": 5000},
+    "CompressionView": {
+        "teachers": [_SIDE | {"nbytes": 1500000, "version": 7}],
+        "student": _SIDE,
+        "share": 0.02,
     },
     "EvaluationView": {
         "id": 3,

@@ -36,20 +36,20 @@ async def create_experiment(
     service: Running,
 ) -> ExperimentView:
     """Create an experiment; it learns once it is started."""
-    return _view(service, await service.experiments.create(new))
+    return view(service, await service.experiments.create(new))
 
 
 @router.get("")
 async def list_experiments(service: Running, paging: Paged) -> Page[ExperimentView]:
     """Every experiment, oldest first."""
     page = paging.cut(service.experiments.all())
-    return paging.page([_view(service, experiment) for experiment in page.items], page.total)
+    return paging.page([view(service, experiment) for experiment in page.items], page.total)
 
 
 @router.get("/{experiment}", responses=problems(404))
 async def get_experiment(experiment: ExperimentId, service: Running) -> ExperimentView:
     """One experiment."""
-    return _view(service, service.experiments.get(experiment))
+    return view(service, service.experiments.get(experiment))
 
 
 @router.patch("/{experiment}", responses=problems(404))
@@ -58,7 +58,7 @@ async def edit_experiment(
 ) -> ExperimentView:
     """Change name, notes, evaluations or roll-out, in any state. Of the last two, what is left out
     within takes its default."""
-    return _view(service, await service.experiments.edit(experiment, change))
+    return view(service, await service.experiments.edit(experiment, change))
 
 
 @router.delete("/{experiment}", status_code=204, responses=problems(404, 409))
@@ -82,7 +82,7 @@ async def duplicate_experiment(experiment: ExperimentId, service: Running) -> Ex
 
     409: a dataset that it began with has been deleted or replaced since.
     """
-    return _view(service, await service.experiments.duplicate(experiment))
+    return view(service, await service.experiments.duplicate(experiment))
 
 
 @router.post(
@@ -96,7 +96,7 @@ async def change_experiment(
     service: Running,
 ) -> ExperimentView:
     """Start, pause, resume or stop. Idempotent; 409 says what the state allows."""
-    return _view(service, await service.experiments.change(experiment, verb))
+    return view(service, await service.experiments.change(experiment, verb))
 
 
 @router.get("/{experiment}/events", responses=problems(404))
@@ -138,7 +138,8 @@ async def get_latest_report(
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 
-def _view(service: Service, experiment: Experiment) -> ExperimentView:
+def view(service: Service, experiment: Experiment) -> ExperimentView:
+    """What is stored of an experiment, and how it is now."""
     live = {
         "learner": LearnerView.model_validate(service.experiments.learner(experiment.id)),
         "policy_version": service.experiments.policy_version(experiment.id),

@@ -18,7 +18,7 @@ from server.api.params import ExperimentId, RobotName, Version
 from server.api.problems import answers, problems
 from server.api.schemas import Canary, PolicyView, ReturnsView, RolloutView, TrialView
 from server.bundles import bundle_bytes, write_bundle
-from server.errors import NotFound
+from server.compression import find_policy
 from server.rollout import EVERYONE, is_whole
 from server.service import Service
 from server.storage import Course, Policy, VersionReturns
@@ -133,10 +133,7 @@ async def end_canary(experiment: ExperimentId, robot: RobotName, service: Runnin
 async def _policy(service: Service, experiment: str, version: int) -> Policy:
     service.experiments.get(experiment)
     await service.writer.settle()
-    policy = await asyncio.to_thread(service.storage.policy, experiment, version)
-    if policy is None:
-        raise NotFound(f"experiment {experiment} has no policy version {version}")
-    return policy
+    return await find_policy(service.storage, experiment, version)
 
 
 async def _returns(

@@ -223,6 +223,26 @@ class ReturnsView(View):
         return ReturnsView(low=found.low, high=found.high, **about._asdict())
 
 
+class SideView(View):
+    """One side of a compression: a version, the size of its files, and its returns as those of
+    `PolicyView`."""
+
+    experiment: str
+    version: int
+    nbytes: int
+    returns: ReturnsView | None
+    evaluation: ReturnsView | None
+
+
+class CompressionView(View):
+    """A student beside its teachers; `share` of their bytes are its own. Teachers whose experiment
+    has been deleted are left out, and there is no student before its first version."""
+
+    teachers: list[SideView]
+    student: SideView | None
+    share: float | None
+
+
 class PolicyView(View):
     """A version of a policy. `available`: its files are there; `robots` are its canaries.
 

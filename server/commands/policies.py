@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from server.commands.complete import robot_names
-from server.commands.output import Columns, Limit, Offset, Out, at, fetch, listed, show, show_page
+from server.commands.experiments import COLUMNS as EXPERIMENTS
+from server.commands.output import (
+    Columns,
+    Limit,
+    Offset,
+    Out,
+    at,
+    fetch,
+    listed,
+    print_json,
+    show,
+    show_page,
+    working,
+)
 from server.commands.rest import (
     DEFAULT_SERVER,
     AsJson,
@@ -15,7 +28,9 @@ from server.commands.rest import (
     Json,
     Server,
     ask,
+    given,
     of_experiment,
+    parsed,
     segment,
 )
 
@@ -42,6 +57,16 @@ COLUMNS: Columns = {
     "offered": lambda policy: "yes" if policy["offered"] else "no",
     "canaries": listed("robots"),
     "returns": _returns,
+}
+
+
+SIDES: Columns = {
+    "role": "role",
+    "experiment": "experiment",
+    "version": "version",
+    "bytes": "nbytes",
+    "returns": _returns,
+    "evaluation": lambda side: _returns({"returns": side["evaluation"]}),
 }
 
 
@@ -80,6 +105,50 @@ def download(
     """Download a version: manifest, graphs and weights in one zip file."""
     path = of_experiment(server, experiment, f"/policies/{version}/bundle.zip")
     fetch(server, path, out, as_json)
+
+
+@app.command()
+def compress(
+    experiment: Experiment,
+    version: Version,
+    name: Annotated[str | None, typer.Option(help="Of the new experiment.")] = None,
+    config: Annotated[
+        str, typer.Option(help='Settings of the agent distill, such as {"widths": [32, 32]}.')
+    ] = "{}",
+    robot: Annotated[
+        list[str] | None,
+        typer.Option(help="May join; repeatable.", autocompletion=robot_names),
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Newest rows to learn from.")] = None,
+    updates: Annotated[int | None, typer.Option(help="About so many are made.")] = None,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Start an experiment in which a small network learns to act as this version does."""
+    wanted: Json = {"config": parsed(config, "--config"), "robots": robot or []}
+    wanted |= given({"name": name, "rows": rows, "updates": updates})
+    path = of_experiment(server, experiment, f"/policies/{version}/compress")
+    with working("copying the teacher and its rows"):
+        made = ask(server, "POST", path, wanted)
+    show(made, as_json, EXPERIMENTS)
+
+
+@app.command()
+def compression(
+    experiment: Experiment, server: Server = DEFAULT_SERVER, as_json: AsJson = False
+) -> None:
+    """Show a student's size and returns beside those of its teachers."""
+    found = ask(server, "GET", of_experiment(server, experiment, "/compression"))
+    if as_json:
+        print_json(found)
+        return
+    students = [found["student"]] if found["student"] else []
+    show(
+        [{"role": "teacher", **side} for side in found["teachers"]]
+        + [{"role": "student", **side} for side in students],
+        as_json,
+        SIDES,
+    )
 
 
 @app.command()

@@ -24,6 +24,7 @@ from server.datasets.episodes import About
 from server.datasets.export import Export, export
 from server.datasets.manifest import about_of
 from server.datasets.shelf import begin, import_dataset, verify
+from server.teachers import take_teachers
 
 
 class Teller:
@@ -57,6 +58,9 @@ def do(order: Json, teller: Teller) -> Json:
         case "begin":
             rows = begin(Path(order["home"]), order["names"], Path(order["replay"]))
             return {"rows": rows}
+        case "teach":
+            home = Path(order["directory"])
+            return {"rows": take_teachers(home, order["teachers"], order["rows"])}
         case other:
             raise AssertionError(other)
 

@@ -49,6 +49,8 @@ SMALL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2"), DREAMER),
     "d4pg": {**CRITIC, "atoms": 11, "priority": 0.6},
     "ddpg": CRITIC,
+    "distill": {"batch_size": 4, "widths": (16, 8)},
+    "distral": {"batch_size": 4, "widths": (16, 8), "shared_widths": (8,), "tasks": 3},
     "dqn": {
         "batch_size": 4,
         "widths": (16, 8),

@@ -29,6 +29,8 @@ OPERATIONS = {
     "list_policies": "policies list",
     "get_policy": "policies get",
     "download_policy": "policies download",
+    "compress_policy": "policies compress",
+    "get_compression": "policies compression",
     "get_rollout": "policies rollout",
     "pin_policy": "policies pin",
     "promote_policy": "policies promote",

@@ -129,6 +129,8 @@ FILES = {
 
 # Command -> the test that runs it, because it is no question to a server.
 ELSEWHERE = {
+    "policies compress": "tests.unit.test_rest_compression:test_the_commands_ask_and_show",
+    "policies compression": "tests.unit.test_rest_compression:test_the_commands_ask_and_show",
     "serve": "tests.unit.test_server_cli:test_serve_answers_and_ends_cleanly",
     "demo": "tests.system.test_demo:test_it_ends_by_itself_with_a_summary",
     "train": "tests.unit.test_server_cli:test_train_hands_its_arguments_on",

@@ -1,0 +1,251 @@
+"""Policy distillation (Rusu et al. 2016, "Policy distillation"): a student learns to act as its
+teachers do, in what they have seen.
+
+The student may be as small as one likes, and sees observations only: it takes the place of a large
+network, of one that is costly to run, or of a planner. Teachers are policies of other experiments,
+which say of every replayed row what they would do; see `agents.agent.Taught`.
+
+All three losses of the paper are here, of a teacher's values q and a student's scores z:
+
+    nll   -log softmax(z)[argmax q], its best action alone
+    mse   |q - z|^2, summed over the actions
+    kl    KL(softmax(q / temperature) || softmax(z))
+
+The temperature of the last one sharpens, unlike in classification: values of actions differ little.
+A teacher that has a policy instead of values is taken at its word, without temperature. For numbers
+as actions both have a normal distribution, squashed by tanh, and the losses are -log p(a) of its
+best action a, the squared error of the means in -1..1, and the KL of the normal distributions. A
+teacher that only says what it would do counts as certain of it.
+
+The lecture prints KL(student || teacher), which seeks one of several good actions. The paper, and
+our default, weighs by the teacher; the option `direction` has the other one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from gymnasium import spaces
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import nn
+
+from agents.agent import Acting, Actor, Agent, AgentConfig, Learned, Taught, Tensors
+from agents.blocks.actions import ActionCodec
+from agents.blocks.adam import FusedAdam
+from agents.blocks.explore import BoxExplorer, DiscreteExplorer
+from agents.blocks.nets import RELU, Dense
+from agents.blocks.observe import Features, part
+from agents.blocks.off_policy import Widths, step
+from agents.blocks.policies import TanhNormal
+from agents.blocks.stacks import stack
+from agents.blocks.state import check_pattern, chosen, flat_state, load_flat_state
+from agents.ddpg import bounded_codec
+from robot_client.bundle import Signature
+from robot_client.schema import ActionSpace
+
+_LOG_STD = (-5.0, 2.0)  # limits of the logarithm of the student's deviation, before tanh
+_EDGE = 1 - 1e-4  # the farthest action that a teacher's mean is taken back from, through tanh
+
+
+class TeacherRef(BaseModel):
+    """A version of another experiment's policy; it is copied when the experiment is created."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str = Field(max_length=80, description="Its id.")
+    version: int = Field(ge=0, description="Of its policy.")
+    task: str = Field("", max_length=200, description="Whose rows it judges; none: all others.")
+
+
+class DistillConfig(AgentConfig):
+    """The loss and its temperature are the paper's; the size is what one wants."""
+
+    teachers: tuple[TeacherRef, ...] = Field(
+        (), description="Whom it learns from; lockstep runs find them in their folder instead."
+    )
+    rows: int = Field(50_000, ge=100, description="Newest rows of each teacher that are copied.")
+    keys: str = Field(".*", description="Regular expression: the observations it sees.")
+    loss: Literal["kl", "mse", "nll"] = Field("kl", description="What is made small.")
+    temperature: float = Field(0.01, gt=0, description="Divides a teacher's values; less sharpens.")
+    direction: Literal["teacher", "student"] = Field(
+        "teacher", description="Who weighs the KL: KL(teacher || student) is the paper's."
+    )
+    spread: float = Field(
+        0.1, gt=0, description="Deviation, before tanh, of a teacher that says none."
+    )
+    widths: Widths = Field((64, 64), description="Hidden layers of the student.")
+    batch_size: int = Field(64, ge=1, description="Rows per update.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of Adam, in the place of RMSProp.")
+    random_share: float = Field(0.0, ge=0, le=1, description="Of its own actions.")
+
+    @field_validator("keys")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        return check_pattern(pattern)
+
+
+class Student(nn.Module):
+    """Observations (B, ...) -> (B, outputs)."""
+
+    def __init__(self, seen: spaces.Dict, outputs: int, widths: Widths) -> None:
+        super().__init__()
+        self.features = Features(seen)
+        self.trunk = stack(self.features.width, widths)
+        last = [self.features.width, *widths][-1]
+        self.out = Dense(last, outputs, norm=False, act=False, style=RELU)
+
+    def forward(self, obs: Tensors) -> torch.Tensor:
+        """Scores of choices, or means and raw deviations."""
+        raw: torch.Tensor = self.out(self.trunk(self.features(obs)))
+        return raw
+
+
+def squashed(raw: torch.Tensor) -> TanhNormal:
+    """(B, 2 A) of a student -> its distribution of actions (B, A) in -1..1."""
+    mean, spread = raw.chunk(2, -1)
+    low, high = _LOG_STD
+    return TanhNormal(mean, torch.exp(low + 0.5 * (high - low) * (torch.tanh(spread) + 1)))
+
+
+def choice_loss(
+    scores: torch.Tensor, values: torch.Tensor, temperature: torch.Tensor, config: DistillConfig
+) -> torch.Tensor:
+    """(B,) loss of a student's scores (B, n) by a teacher's values (B, n); temperature (B, 1)."""
+    if config.loss == "mse":
+        return (values - scores).square().sum(-1)
+    student = torch.log_softmax(scores, -1)
+    if config.loss == "nll":
+        return -student.gather(-1, values.argmax(-1, keepdim=True))[:, 0]
+    teacher = torch.log_softmax(values / temperature, -1)
+    first, second = (teacher, student) if config.direction == "teacher" else (student, teacher)
+    return (first.exp() * (first - second)).sum(-1)
+
+
+def normal_kl(first: TanhNormal, second: TanhNormal) -> torch.Tensor:
+    """(B,) KL(first || second), summed over the numbers. tanh changes both alike: it is that of
+    the normal distributions before it."""
+    ratio = (first.std / second.std).square()
+    apart = ((first.mean - second.mean) / second.std).square()
+    return 0.5 * (ratio + apart - 1 - ratio.log()).sum(-1)
+
+
+def number_loss(student: TanhNormal, teacher: TanhNormal, config: DistillConfig) -> torch.Tensor:
+    """(B,) loss of a student's distribution by a teacher's."""
+    if config.loss == "mse":
+        return (student.mode() - teacher.mode()).square().sum(-1)
+    if config.loss == "nll":
+        return -student.log_prob(teacher.mode().clamp(-_EDGE, _EDGE))
+    pair = (teacher, student) if config.direction == "teacher" else (student, teacher)
+    return normal_kl(*pair)
+
+
+class Distill(Agent):
+    """Learns to act as other policies do, with a network as small as one likes (distillation)."""
+
+    config_type = DistillConfig
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: ActionSpace,
+        config: AgentConfig,
+        device: torch.device,
+    ) -> None:
+        assert isinstance(config, DistillConfig), type(config)
+        self.config, self.device = config, device
+        self.demand = Taught(config.batch_size)
+        seen, share = chosen(observation_space, config.keys), config.random_share
+        self.codec = codec_of(action_space).to(device)
+        width = self.codec.width
+        outputs = width if self.codec.discrete else 2 * width
+        self.student = Student(seen, outputs, config.widths).to(device)
+        kind = DiscreteExplorer if self.codec.discrete else BoxExplorer
+        self.explorer = kind(width, share, share, 1).to(device)
+        self._optimizer = FusedAdam(self.student.parameters(), config.learning_rate, math.inf, 1e-8)
+        self._updates = torch.zeros((), dtype=torch.int64, device=device)
+
+    def acting(self) -> Acting:
+        """What the student thinks best."""
+        policy = StudentPolicy(self.student, self.codec, self.explorer, self.config.loss == "mse")
+        return Acting(policy.signature, {"policy": policy})
+
+    def train(self, batch: Tensors) -> Learned:
+        """One update, from (B,) rows that teachers have judged."""
+        raw = self.student(batch)
+        losses, agrees = (
+            self._choices(raw, batch) if self.codec.discrete else self._numbers(raw, batch)
+        )
+        loss = losses.mean()
+        norm = step(self._optimizer, loss)
+        self._updates += 1
+        self.explorer.update(self._updates)
+        found = {"loss": loss.detach(), "agreement": agrees.mean(), "grad_norm": norm}
+        return Learned(found)
+
+    def _choices(self, scores: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+        values = batch["teacher/scores"]
+        sharpened = batch["teacher/valued"][:, None]
+        temperature = torch.where(sharpened, self.config.temperature, 1.0)
+        same = scores.detach().argmax(-1) == values.argmax(-1)
+        return choice_loss(scores, values, temperature, self.config), same.float()
+
+    def _numbers(self, raw: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+        student, teacher = squashed(raw), self._teacher(batch)
+        apart = (student.mode() - teacher.mode()).detach().abs().mean(-1) / 2
+        return number_loss(student, teacher, self.config), 1 - apart
+
+    def _teacher(self, batch: Tensors) -> TanhNormal:
+        """What it said; a normal distribution around its action if it did not say more."""
+        action = self.codec.encode(batch["teacher/action"]).clamp(-_EDGE, _EDGE)
+        says, spread = batch["teacher/valued"][:, None], self.config.spread
+        mean = torch.where(says, batch["teacher/mean"], torch.atanh(action))
+        return TanhNormal(mean, torch.where(says, batch["teacher/std"], spread))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The student, its optimiser and exploration, and the number of updates."""
+        return {**flat_state(self._kept()), "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        load_flat_state(self._kept(), state)
+        self._updates.copy_(state["updates"])
+
+    def _kept(self) -> dict[str, Any]:
+        kept = {"student": self.student, "optimizer": self._optimizer}
+        return {**kept, "explorer": self.explorer}
+
+
+def codec_of(action_space: ActionSpace) -> ActionCodec:
+    """Of choices, or of bounded numbers. Raises UnsupportedSpace for any other space."""
+    if isinstance(action_space, spaces.Discrete):
+        return ActionCodec(action_space)
+    return bounded_codec(action_space)
+
+
+class StudentPolicy(Actor):
+    """One control step. It says what it thinks of actions, so that it can be a teacher itself."""
+
+    def __init__(
+        self,
+        student: Student,
+        codec: ActionCodec,
+        explorer: DiscreteExplorer | BoxExplorer,
+        valued: bool,
+    ) -> None:
+        super().__init__()
+        self.student, self.codec, self.explorer, self.valued = student, codec, explorer, valued
+        self.signature = Signature(noise=explorer.noise)
+
+    def forward(self, inputs: Tensors) -> Tensors:
+        """See `robot_client.bundle`."""
+        raw = self.student(part(inputs, "in_"))
+        if isinstance(self.explorer, DiscreteExplorer):
+            said = {"out_q" if self.valued else "out_logits": raw}
+            return {**self.explorer(raw.argmax(-1), inputs), **said}
+        found = squashed(raw)
+        action, _ = self.explorer(found.mode(), inputs)
+        said = {"out_mean": found.mean, "out_std": found.std}
+        return {"out_action": self.codec.decode(action), **said}

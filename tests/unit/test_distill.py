@@ -1,0 +1,166 @@
+"""Distillation by hand: its losses, what teachers say, and a student that comes to agree."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from agents.blocks.policies import TanhNormal
+from agents.distill import DistillConfig, choice_loss, normal_kl, number_loss
+from agents.registry import agent_class
+from robot_client.clock import SystemClock
+from robot_client.schema import space_hash
+from server.errors import Conflict, Invalid
+from server.lockstep import run
+from server.publisher import Publisher
+from server.teachers import FOLDER, copy_teacher
+from server.teaching import Teacher
+from tests.unit.fork import Fork
+from tests.unit.policies import ACTIONS, OBSERVED, Bundle, bundle
+
+VALUES, SCORES = torch.tensor([[0.01, 0.02]]), torch.tensor([[1.0, 3.0]])
+SHARP, PLAIN = torch.tensor([[0.01]]), torch.tensor([[1.0]])
+
+
+def config(**changes: object) -> DistillConfig:
+    return DistillConfig.model_validate(changes)
+
+
+def test_the_likelihood_of_the_best_action() -> None:
+    found = choice_loss(SCORES, VALUES, SHARP, config(loss="nll"))
+    assert found.tolist() == pytest.approx([math.log(1 + math.exp(-2))])
+
+
+def test_the_squared_error_of_the_values() -> None:
+    found = choice_loss(SCORES, VALUES, SHARP, config(loss="mse"))
+    assert found.tolist() == pytest.approx([0.99**2 + 2.98**2])
+
+
+@pytest.mark.parametrize(("temperature", "gap"), [(SHARP, 1.0), (PLAIN, 0.01)])
+@pytest.mark.parametrize("direction", ["teacher", "student"])
+def test_a_small_temperature_sharpens(
+    temperature: torch.Tensor, gap: float, direction: str
+) -> None:
+    p = np.array([1.0, math.exp(gap)]) / (1 + math.exp(gap))  # of the teacher
+    s = np.array([1.0, math.exp(2)]) / (1 + math.exp(2))  # of the student
+    first, second = (p, s) if direction == "teacher" else (s, p)
+    expected = float((first * np.log(first / second)).sum())
+    found = choice_loss(SCORES, VALUES, temperature, config(direction=direction))
+    assert found.tolist() == pytest.approx([expected], rel=1e-4)
+
+
+def test_normal_distributions_by_hand() -> None:
+    one = TanhNormal(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 2.0]]))
+    other = TanhNormal(torch.tensor([[1.0, 1.0]]), torch.tensor([[2.0, 2.0]]))
+    # log(2 / 1) + (1 + 1) / (2 * 4) - 1 / 2 of the first number, nothing of the second
+    expected = math.log(2) + 0.25 - 0.5
+    assert normal_kl(one, other).tolist() == pytest.approx([expected])
+    assert number_loss(other, one, config()).tolist() == pytest.approx([expected])
+    back = -math.log(2) + (4 + 1) / 2 - 0.5
+    assert number_loss(other, one, config(direction="student")).tolist() == pytest.approx([back])
+    squared = number_loss(other, one, config(loss="mse"))
+    assert squared.tolist() == pytest.approx([math.tanh(1) ** 2])
+    likely = number_loss(other, one, config(loss="nll"))
+    assert likely.tolist() == pytest.approx([-float(other.log_prob(one.mode()))], rel=1e-4)
+
+
+def test_tanh_leaves_the_divergence_as_it_is() -> None:
+    torch.manual_seed(0)
+    one = TanhNormal(torch.tensor([0.3]), torch.tensor([0.5]))
+    other = TanhNormal(torch.tensor([-0.2]), torch.tensor([0.8]))
+    action = one.sample(torch.randn(200_000, 1))
+    sampled = (one.log_prob(action) - other.log_prob(action)).mean()
+    assert float(normal_kl(one, other)) == pytest.approx(float(sampled), abs=0.01)
+
+
+def saved(home: Path, sold: Bundle) -> dict[str, object]:
+    (home / "blobs").mkdir(parents=True)
+    for digest, data in sold.blobs.items():
+        (home / "blobs" / digest).write_bytes(data)
+    return sold.manifest.to_json()
+
+
+def test_a_teacher_follows_an_episode_with_its_memory_and_the_actions_executed(
+    tmp_path: Path,
+) -> None:
+    sold = bundle()
+    copy_teacher(tmp_path / "0", tmp_path / "home", saved(tmp_path / "home", sold), "walk")
+    teacher = Teacher(tmp_path / "0", OBSERVED, ACTIONS)
+    assert teacher.task == "walk"
+    rng = np.random.default_rng(0)
+    columns = {
+        "vector": rng.standard_normal((5, 3)).astype(np.float32),
+        "action": rng.uniform(-1, 1, (5, 2)).astype(np.float32),
+        "is_first": np.array([True, False, False, False, False]),
+    }
+    policy = teacher.policy("walk")
+    early, carry = teacher.judge(policy, policy.init(), {k: v[:2] for k, v in columns.items()}, rng)
+    late, _ = teacher.judge(policy, carry, {k: v[2:] for k, v in columns.items()}, rng)
+    own = sold.policy()
+    state, expected = own.init(), []
+    for k in range(5):
+        obs = {"vector": columns["vector"][k]}
+        action, state, _ = own.step(state, obs, k == 0, np.random.default_rng(0), explore=False)
+        expected.append(action)
+        state = replace(state, prev_action=columns["action"][k])
+    found = [row["action"] for row in early + late]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert not early[0]["valued"]  # it says no more than what it would do
+
+
+def test_teachers_of_other_spaces_and_lost_ones_are_refused(tmp_path: Path) -> None:
+    manifest = saved(tmp_path / "home", bundle())
+    copy_teacher(tmp_path / "0", tmp_path / "home", manifest, "")
+    with pytest.raises(Invalid, match=r"teachers.0.action_space"):
+        Teacher(tmp_path / "0", OBSERVED, spaces.Discrete(2))
+    next((tmp_path / "home" / "blobs").iterdir()).unlink()
+    with pytest.raises(Conflict, match="lost its files"):
+        copy_teacher(tmp_path / "1", tmp_path / "home", manifest, "")
+
+
+def distilled(folder: Path, **changes: object) -> list[dict[str, float]]:
+    """Metrics of a lockstep run with the teacher in its folder."""
+    run(
+        "distill",
+        "tests.unit.fork:Fork",
+        steps=200,
+        config={"batch_size": 16, "widths": (8,), "learning_rate": 1e-2, **changes},
+        directory=folder,
+        train_ratio=48.0,
+        min_rows=32,
+        max_debt=100,
+        device="cpu",
+        eval_episodes=0,
+    )
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_a_student_of_any_loss_comes_to_agree_with_its_teacher(tmp_path: Path) -> None:
+    robot, home = Fork(), tmp_path / "home"
+    torch.manual_seed(1)
+    dqn = agent_class("dqn")
+    made = dqn.config_type.model_validate({"widths": (32,)})
+    teacher = dqn(robot.observation_space, robot.action_space, made, torch.device("cpu"))
+    parts = (teacher.acting(), robot.observation_space, robot.action_space, SystemClock())
+    manifest = Publisher(home, "e1", "dqn", *parts).publish(0).to_json()
+    assert manifest["action_space"] == space_hash(robot.action_space)
+    for loss in ("kl", "mse", "nll"):
+        folder = tmp_path / loss
+        copy_teacher(folder / FOLDER / "0", home, manifest, "")
+        records = [r for r in distilled(folder, loss=loss) if "agreement" in r]
+        assert records[-1]["agreement"] > 0.97, loss
+        assert records[-1]["loss"] < records[0]["loss"], loss
+
+
+def test_without_a_teacher_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="compress"):
+        distilled(tmp_path / "alone")
