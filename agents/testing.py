@@ -18,6 +18,7 @@ from agents.agent import (
     Sequences,
     Tensors,
     Transitions,
+    Trials,
 )
 from agents.export import ROWS, example_inputs
 from robot_client import schema
@@ -115,6 +116,8 @@ def random_batch(
             for name in context:
                 field = schema.Field(extras[name].dtype, extras[name].shape, 2)
                 tensors[f"context/{name}"] = _values(field, (batch,), generator)
+            if isinstance(demand, Trials):
+                tensors |= _trials(extras, demand.trials, generator)
             return tensors
         case OnPolicy(batch, length):
             return _columns(rows, (batch, length), generator)
@@ -132,6 +135,19 @@ def random_batch(
             return tensors
         case Nothing():
             return {}
+
+
+def _trials(
+    extras: Mapping[str, TensorSpec], count: int, generator: torch.Generator
+) -> Tensors:
+    """Episodes that have ended, but for the last one, which has not."""
+    found = {
+        f"trial/{name}": _values(schema.Field(spec.dtype, spec.shape, 2), (count,), generator)
+        for name, spec in extras.items()
+    }
+    steps = torch.randint(1, 100, (count,), generator=generator)
+    steps[-1] = 0
+    return found | {"trial/steps": steps, "trial/return": torch.randn(count, generator=generator)}
 
 
 def _columns(
