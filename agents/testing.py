@@ -137,9 +137,7 @@ def random_batch(
             return {}
 
 
-def _trials(
-    extras: Mapping[str, TensorSpec], count: int, generator: torch.Generator
-) -> Tensors:
+def _trials(extras: Mapping[str, TensorSpec], count: int, generator: torch.Generator) -> Tensors:
     """Episodes that have ended, but for the last one, which has not."""
     found = {
         f"trial/{name}": _values(schema.Field(spec.dtype, spec.shape, 2), (count,), generator)

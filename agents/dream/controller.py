@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -29,7 +30,7 @@ class Controller:
         width = senses + units * (len(sees) - 1)
         widths = [width, hidden, actions] if hidden else [width, actions]
         # Out and in of each layer; the last of its inputs is 1.
-        self.layers = [(out, into + 1) for into, out in zip(widths, widths[1:], strict=False)]
+        self.layers = [(out, into + 1) for into, out in pairwise(widths)]
         self.parameters = sum(math.prod(layer) for layer in self.layers)
 
     def __call__(

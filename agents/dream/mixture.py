@@ -43,11 +43,12 @@ class Mixture:
         """
         choice = (self.log_weights / temperature + gumbel).argmax(-1, keepdim=True)
         mean, log_std = (t.gather(-1, choice)[..., 0] for t in (self.mean, self.log_std))
-        return mean + temperature**0.5 * log_std.exp() * normal
+        value: torch.Tensor = mean + temperature**0.5 * log_std.exp() * normal
+        return value
 
 
 def mixture(raw: torch.Tensor, components: int) -> Mixture:
     """From raw outputs (..., S * K * 3): logits of weights, means and logarithms of deviations."""
     parts = widen(raw).reshape(*raw.shape[:-1], -1, 3 * components)
-    logits, mean, log_std = parts.split(components, -1)
+    logits, mean, log_std = torch.split(parts, components, -1)
     return Mixture(logits.log_softmax(-1), mean, log_std)

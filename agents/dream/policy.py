@@ -73,9 +73,7 @@ class DreamPolicy(Actor):
         """See `robot_client.bundle`."""
         first, carry = inputs["in_is_first"][:, None], part(inputs, "in_carry_")
         done = self.codec.encode(inputs["in_prev_action"])
-        memory = self.lstm(
-            torch.cat([carry["senses"], done], -1), Memory(carry["h"], carry["c"])
-        )
+        memory = self.lstm(torch.cat([carry["senses"], done], -1), Memory(carry["h"], carry["c"]))
         memory = Memory(*(torch.where(first, 0.0, state) for state in memory))
         senses = self.senses(part(inputs, "in_"), inputs["in_noise_z"])
         vector, name = self._who(inputs)

@@ -33,7 +33,9 @@ class VAE(nn.Module):
         self.encoder = Encoder(side, channels, latent, paper)
         self.decoder = Decoder(side, channels, latent, paper)
 
-    def loss(self, pixels: torch.Tensor, noise: torch.Tensor, free: float) -> dict[str, torch.Tensor]:
+    def loss(
+        self, pixels: torch.Tensor, noise: torch.Tensor, free: float
+    ) -> dict[str, torch.Tensor]:
         """What pictures (N, C, H, W) in 0..1 cost, with normal noise (N, Z): means over pictures.
 
         The error is the *sum* of squares over a picture (the mean would let the divergence win),
@@ -93,9 +95,7 @@ class Decoder(nn.Module):
         return pixels
 
 
-def reparameterised(
-    mean: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor
-) -> torch.Tensor:
+def reparameterised(mean: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """A sample of N(mean, e^logvar), moved by standard normal noise; all (..., Z)."""
     return mean + (0.5 * logvar).exp() * noise
 

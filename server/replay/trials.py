@@ -96,7 +96,7 @@ class TrialSampler(SequenceSampler):
         view, blank = self._view, self._trials - len(episodes)
         returns = [view.gather(rows, [REWARD])[REWARD].sum(dtype=np.float64) for rows in episodes]
         first = np.array([rows[0] for rows in episodes], np.int64)
-        found = {
+        found: Batch = {
             "return": np.array(returns, np.float32),
             "steps": np.array([len(rows) - 1 for rows in episodes], np.int64),
             **{

@@ -56,9 +56,7 @@ class PixelCartPole(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self._state = begin(1, self.np_random)
         return draw(self._state)[0], {}
 
-    def step(
-        self, action: np.int64
-    ) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         """Push for a fiftieth of a second."""
         self._state = push(self._state, np.array([action]))
         return draw(self._state)[0], 1.0, bool(fallen(self._state)[0]), False, {}
@@ -75,7 +73,7 @@ def begin(count: int, rng: np.random.Generator) -> State:
 
 def push(state: State, action: NDArray[np.integer[Any]]) -> State:
     """(N, 4) after one step of (N,) actions: Euler, as in Barto, Sutton and Anderson (1983)."""
-    place, speed, angle, rate = state.T
+    _, speed, angle, rate = state.T
     force = np.where(action == 1, FORCE, -FORCE)
     sine, cosine, mass = np.sin(angle), np.cos(angle), CART + POLE
     common = (force + POLE * HALF * rate**2 * sine) / mass
