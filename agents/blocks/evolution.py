@@ -43,6 +43,7 @@ class Evolution:
         self._generator = torch.Generator().manual_seed(seed)
         # Without a seed of its own the package would set that of all of NumPy.
         options = {"popsize": size, "randn": self._randn, "seed": math.nan, "verbose": -9}
+        options["CMA_mirrors"] = 0  # small populations': they would be one more thing to keep
         self._search: Any = cma.CMAEvolutionStrategy(start, deviation, options)
         self._candidates = self._ask()
 

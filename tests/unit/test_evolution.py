@@ -27,7 +27,9 @@ def test_it_finds_the_optimum() -> None:
     assert evolution.generation == 80
 
 
-@pytest.mark.parametrize(("width", "size", "before"), [(3, 6, 0), (3, 6, 7), (20, 10, 40)])
+@pytest.mark.parametrize(
+    ("width", "size", "before"), [(3, 4, 5), (3, 6, 0), (3, 6, 7), (20, 10, 40)]
+)
 def test_what_was_kept_goes_on_to_the_bit(width: int, size: int, before: int) -> None:
     old = Evolution(np.zeros(width), 0.3, size, seed=1)
     run(old, before)
