@@ -50,6 +50,18 @@ class Sequences:
 
 
 @dataclass(frozen=True)
+class Trials(Sequences):
+    """Windows; and with them what whole episodes came to, each told once, at most `trials` at a
+    time and in the order in which they ended: `trial/return` (E,), `trial/steps` (E,), which is 0
+    where no more have ended, and `trial/<name>` (E, ...), the extras of their first row.
+
+    Told are episodes in which a policy acted from the first row to the last, exploring, and that
+    nobody ended before their time."""
+
+    trials: int = 64
+
+
+@dataclass(frozen=True)
 class Transitions:
     """B rows with their n-step successors: columns (B, ...) of the row, and `policy/<name>` as the
     policy's extras were, zeros where none acted; `next/<obs>` n rows on (or at the episode's end),

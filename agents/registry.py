@@ -28,6 +28,7 @@ AGENTS: dict[str, str] = {
     "random": "agents.random:Random",
     "sac": "agents.sac:SAC",
     "tdm": "agents.tdm:TDM",
+    "world-models": "agents.world_models:WorldModels",
 }
 
 

@@ -19,6 +19,7 @@ from agents.agent import (
     Taught,
     Tensors,
     Transitions,
+    Trials,
 )
 from agents.export import ROWS, example_inputs
 from robot_client import schema
@@ -116,6 +117,8 @@ def random_batch(
             for name in context:
                 field = schema.Field(extras[name].dtype, extras[name].shape, 2)
                 tensors[f"context/{name}"] = _values(field, (batch,), generator)
+            if isinstance(demand, Trials):
+                tensors |= _trials(extras, demand.trials, generator)
             return tensors
         case OnPolicy(batch, length):
             return _columns(rows, (batch, length), generator)
@@ -147,6 +150,17 @@ def _teaching(space: ActionSpace, batch: int, generator: torch.Generator) -> Ten
         said["mean"] = torch.randn(batch, *space.shape, generator=generator)
         said["std"] = torch.rand(batch, *space.shape, generator=generator) + 0.1
     return {f"teacher/{name}": tensor for name, tensor in said.items()}
+
+
+def _trials(extras: Mapping[str, TensorSpec], count: int, generator: torch.Generator) -> Tensors:
+    """Episodes that have ended, but for the last one, which has not."""
+    found = {
+        f"trial/{name}": _values(schema.Field(spec.dtype, spec.shape, 2), (count,), generator)
+        for name, spec in extras.items()
+    }
+    steps = torch.randint(1, 100, (count,), generator=generator)
+    steps[-1] = 0
+    return found | {"trial/steps": steps, "trial/return": torch.randn(count, generator=generator)}
 
 
 def _columns(

@@ -25,6 +25,7 @@ from agents.agent import (
     Taught,
     Tensors,
     Transitions,
+    Trials,
 )
 from agents.registry import agent_class
 from robot_client.schema import ActionSpace, Task, space_from_json
@@ -36,6 +37,7 @@ from server.replay.limiter import TrainLimiter
 from server.replay.sampler import Batch, OnPolicyQueue, SequenceSampler
 from server.replay.store import ReplayStore
 from server.replay.transitions import TransitionSampler
+from server.replay.trials import TrialSampler
 from server.replay.view import ReplayView
 from server.staging import Store, ToHost, WriteBacks, mark
 from server.teachers import FOLDER
@@ -108,6 +110,9 @@ def make_sampler(
     # Spawned: the seed itself is the acting policy's.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     match demand:
+        case Trials(batch, length, context, trials):
+            windows = (view, batch, length, context, rng)
+            return TrialSampler(*windows, numbers=replay, trials=trials)
         case Sequences(batch, length, context):
             return SequenceSampler(view, batch, length, context, rng, numbers=replay)
         case GoalTransitions(batch, n_step, discount, priority):

@@ -23,6 +23,10 @@ CLAIMS: dict[str, str] = {
     "sac": "benchmarks.claims.sac",
     "steve": "benchmarks.claims.steve",
     "tdm": "benchmarks.claims.tdm",
+    "world-models": "benchmarks.claims.world_models",
+    "world-models-car": "benchmarks.claims.world_models_car",
+    "world-models-cover": "benchmarks.claims.world_models_cover",
+    "world-models-dream": "benchmarks.claims.world_models_dream",
 }
 
 

@@ -24,6 +24,7 @@ HEADER_BYTES = _HEADER.size  # 40: keeps eight-byte columns aligned where the st
 
 EVALUATION = 1  # flag of a chunk: its episode belongs to an evaluation
 WITHHELD = 2  # its rows are not to be learned from
+CUT = 4  # somebody or something ended it with this chunk before its time
 
 ColumnType = tuple[str, str, tuple[int, ...]]  # name, dtype string, shape of one row
 
@@ -32,7 +33,7 @@ class ChunkHeader(NamedTuple):
     """Where a stored chunk belongs: row ids grow in commit order, across all streams.
 
     `stream`, `layout` and `task` are numbers within the store; task 0 is one that is not known.
-    `flags` are EVALUATION and WITHHELD, added up.
+    `flags` are EVALUATION, WITHHELD and CUT, added up.
     """
 
     first_row: int

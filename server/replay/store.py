@@ -15,10 +15,10 @@ from typing import Any
 
 import lmdb
 
-from robot_client.schema import IS_LAST, Chunk
+from robot_client.schema import IS_LAST, Chunk, Tag
 from server.errors import ReplayError
 from server.replay.audit import Audit, audit
-from server.replay.layout import EVALUATION, WITHHELD, ChunkHeader, Layout
+from server.replay.layout import CUT, EVALUATION, WITHHELD, ChunkHeader, Layout
 from server.replay.snapshot import (
     DISCARD,
     NUMBER,
@@ -220,7 +220,7 @@ class _Commit:
             self._layout(layout),
             rows,
             self._task(chunk.task),
-            EVALUATION * bool(chunk.tag.evaluation) + WITHHELD * (not chunk.tag.learn),
+            _flags(chunk.tag),
         )
         key = NUMBER.pack(self._chunks)
         self._txn.put(key, layout.pack(header, columns), db=self._tables.chunks, append=True)
@@ -269,3 +269,7 @@ class _Commit:
         number = int(self._txn.stat(self._tables.layouts)["entries"])
         self._txn.put(NUMBER.pack(number), layout.to_bytes(), db=self._tables.layouts)
         return number
+
+
+def _flags(tag: Tag) -> int:
+    return EVALUATION * bool(tag.evaluation) + WITHHELD * (not tag.learn) + CUT * tag.cut

@@ -24,7 +24,7 @@ from robot_client.schema import (
     Columns,
 )
 from server.errors import ReplayError
-from server.replay.layout import EVALUATION, WITHHELD, ChunkHeader, Column, Layout
+from server.replay.layout import CUT, EVALUATION, WITHHELD, ChunkHeader, Column, Layout
 from server.replay.snapshot import Snapshot, Stream
 from server.replay.store import ReplayStore
 
@@ -45,6 +45,7 @@ class Episode:
         hidden: it has been discarded, or is withheld.
         withheld: it is not to be learned from, whatever people say of it.
         evaluation: its actions are the policy's mode.
+        cut: somebody or something ended it before its time, or its end got lost.
     """
 
     stream: tuple[str, str]
@@ -56,6 +57,7 @@ class Episode:
     hidden: bool = False
     withheld: bool = False
     evaluation: bool = False
+    cut: bool = False
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -326,6 +328,7 @@ class ReplayView:
             self._after[episode.ids[-1] % self.capacity] = ids[0]
         episode.ids.extend(ids.tolist())
         episode.closed = bool(self._rings[IS_LAST][slots[-1]])
+        episode.cut |= bool(header.flags & CUT)
         self._spans.append(Span(stream, header.first_row, header.rows))
         self._next_chunk += 1
         self.head = header.first_row + header.rows
@@ -400,6 +403,7 @@ class ReplayView:
                 episode.hidden = hidden
 
     def _close(self, episode: Episode) -> None:
+        episode.cut |= not episode.closed
         episode.closed = True
         if episode.start < len(episode.ids):
             self._rings[IS_LAST][episode.ids[-1] % self.capacity] = True

@@ -52,6 +52,7 @@ ENVS: dict[str, Row] = {  # without the namespace
 SUITES: dict[str, Row] = {
     "CarRacing-v0": Row("sim.envs.car_racing:CarRacing", 1000),
     "CartPoleSwingUp-v0": Row("sim.envs.cartpole_swingup:CartPoleSwingUp", 200),
+    "PixelCartPole-v0": Row("sim.envs.pixel_cartpole:PixelCartPole", 500),
     "Push-v0": Row("sim.envs.push:Push", 100),
     "PushSparse-v0": Row("sim.envs.push:Push", 100, {"sparse": True}),
     "Quadrotor-v0": Row("sim.envs.quadrotor:Quadrotor", 250),

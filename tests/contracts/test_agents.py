@@ -78,6 +78,22 @@ SMALL: dict[str, dict[str, Any]] = {
     "random": {},
     "sac": {"batch_size": 4, "widths": (16, 8)},
     "tdm": {"batch_size": 4, "widths": (16, 8), "priority": 0.6},
+    "world-models": {
+        "batch_size": 2,
+        "batch_length": 6,
+        "burn_in": 2,
+        "latent": 3,
+        "units": 5,
+        "components": 2,
+        "collect_episodes": 1,
+        "collection": "held",
+        "vision_updates": 1,
+        "memory_updates": 1,
+        "population": 4,
+        "episodes": 2,
+        "evolve": "dream",
+        "dream_steps": 5,
+    },
 }
 ALL = pytest.mark.parametrize("name", AGENTS)
 

@@ -1,0 +1,44 @@
+"""Take Cover, evolved in dreams of several temperatures: hours on a machine with a GPU."""
+
+from benchmarks.claims.claim import Claim, Lockstep, Values, Verdict, mean
+from server.lockstep import preset
+
+ROBOT, STEPS = "gym:dreamfleet/TakeCover-v0", 120_000
+TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
+SMALL = {
+    "batch_size": 16,
+    "batch_length": 64,
+    "collect_episodes": 500,
+    "vision_updates": 20_000,
+    "memory_updates": 20_000,
+    "population": 64,
+    "episodes": 8,
+}
+
+
+def judge(values: Values) -> Verdict:
+    """At 1.15 it is solved; at 0.1 what was learned is the model's faults."""
+    means = {arm: mean(found) for arm, found in values.items()}
+    why = ", ".join(f"{arm} {value:.0f}" for arm, value in means.items())
+    return Verdict(means["temperature 1.15"] >= 750 > means["temperature 0.1"], why)
+
+
+CLAIM = Claim(
+    says="Uncertain dreams teach what works for real; certain ones are cheated.",
+    source="Ha and Schmidhuber 2018, table 2",
+    figure="real score: temperature 0.1 193, 0.5 196, 1.0 868, 1.15 1092, 1.3 753; random 210",
+    value="mean score of 20 real episodes; 750 counts as solved",
+    arms={
+        f"temperature {t}": Lockstep(
+            "world-models",
+            ROBOT,
+            STEPS,
+            0.5,
+            {**preset("world-models", "take-cover"), **SMALL, "temperature": t},
+            episodes=20,
+        )
+        for t in TEMPERATURES
+    },
+    controls=("temperature 0.1",),
+    judge=judge,
+)
