@@ -9,6 +9,7 @@ from agents.agent import Agent
 from agents.errors import UnknownAgent
 
 AGENTS: dict[str, str] = {
+    "a3c": "agents.a3c:A3C",
     "d4pg": "agents.d4pg:D4PG",
     "daydreamer": "agents.daydreamer:DayDreamer",
     "ddpg": "agents.ddpg:DDPG",

@@ -115,8 +115,8 @@ def make_sampler(
             return ArrivalSampler(view, batch, n_step, discount, rng, replay)
         case Transitions(batch, n_step, discount, priority):
             return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
-        case OnPolicy(batch, length, max_lag):
-            return OnPolicyQueue(view, batch, length, max_lag, replay)
+        case OnPolicy(batch, length, max_lag, overlap):
+            return OnPolicyQueue(view, batch, length, max_lag, replay, overlap)
         case Nothing():
             return None
 
@@ -124,8 +124,10 @@ def make_sampler(
 def rows_per_update(demand: Demand) -> int:
     """How many replayed rows one update takes."""
     match demand:
-        case Sequences(batch, length) | OnPolicy(batch, length):
+        case Sequences(batch, length):
             return batch * length
+        case OnPolicy(batch, length, _, overlap):
+            return batch * (length - overlap)
         case Transitions(batch):
             return batch
         case Nothing():

@@ -7,6 +7,7 @@ from importlib import import_module
 from benchmarks.claims.claim import Claim
 
 CLAIMS: dict[str, str] = {
+    "a3c": "benchmarks.claims.a3c",
     "d4pg": "benchmarks.claims.d4pg",
     "ddpg": "benchmarks.claims.ddpg",
     "dqn": "benchmarks.claims.dqn",
