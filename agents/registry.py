@@ -20,6 +20,7 @@ AGENTS: dict[str, str] = {
     "dyna": "agents.dyna:Dyna",
     "dyna-q": "agents.dyna_q:DynaQ",
     "her": "agents.her:HER",
+    "i2a": "agents.i2a:I2A",
     "mpc": "agents.mpc:MPC",
     "mve": "agents.mve:MVE",
     "naf": "agents.naf:NAF",

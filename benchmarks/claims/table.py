@@ -15,6 +15,7 @@ CLAIMS: dict[str, str] = {
     "dyna-q": "benchmarks.claims.dyna_q",
     "dyna-q-plus": "benchmarks.claims.dyna_q_plus",
     "her": "benchmarks.claims.her",
+    "i2a": "benchmarks.claims.i2a",
     "mpc-cartpole": "benchmarks.claims.mpc_cartpole",
     "mpc-quadrotor": "benchmarks.claims.mpc_quadrotor",
     "mve": "benchmarks.claims.mve",

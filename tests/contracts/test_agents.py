@@ -50,6 +50,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "a3c": {"batch_size": 4, "widths": (16,), "cells": 8},
     "d4pg": {**CRITIC, "atoms": 11, "priority": 0.6},
     "ddpg": CRITIC,
+    "i2a": {
+        "keys": "camera|obs",
+        "batch_size": 2,
+        "n_step": 3,
+        "depth": 2,
+        "model_rows": 8,
+        "fits": 2,
+    }
     | {"channels": 4, "width": 8, "cells": 4, "model_channels": 4, "frames": 2},
     "dqn": {
         "batch_size": 4,

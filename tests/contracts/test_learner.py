@@ -31,6 +31,7 @@ LINE, POLE = 'pointmass {"dims": 1}', "gym:CartPole-v1"
 ROBOTS = {
     **dict.fromkeys(("dqn", "dyna", "dyna-q"), POLE),
     **dict.fromkeys(("her", "tdm"), "tests.unit.points:Points"),
+    "i2a": 'gym:dreamfleet/Sokoban-v0 {"observe": "planes", "noop": false}',
 }
 
 
