@@ -101,11 +101,15 @@ class Taught(Transitions):
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """Rollouts of T rows, each served once, oldest first, of at most `max_lag` versions of age."""
+    """Rollouts of T rows of a robot, oldest first, of at most `max_lag` versions of age, with
+    `policy/<name>` (B, T, ...) as the policy's extras were. Each row is served once, but for the
+    last `overlap` of a rollout, with which the robot's next one begins: what happened between two
+    rows is known only where both are."""
 
     batch: int
     length: int
     max_lag: int
+    overlap: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from agents.agent import Agent
 from agents.errors import UnknownAgent
 
 AGENTS: dict[str, str] = {
+    "a3c": "agents.a3c:A3C",
     "d4pg": "agents.d4pg:D4PG",
     "daydreamer": "agents.daydreamer:DayDreamer",
     "ddpg": "agents.ddpg:DDPG",
@@ -21,6 +22,7 @@ AGENTS: dict[str, str] = {
     "dyna": "agents.dyna:Dyna",
     "dyna-q": "agents.dyna_q:DynaQ",
     "her": "agents.her:HER",
+    "i2a": "agents.i2a:I2A",
     "mpc": "agents.mpc:MPC",
     "mve": "agents.mve:MVE",
     "naf": "agents.naf:NAF",

@@ -121,12 +121,13 @@ def random_batch(
                 tensors |= _trials(extras, demand.trials, generator)
             return tensors
         case OnPolicy(batch, length):
-            return _columns(rows, (batch, length), generator)
+            tensors = _columns(rows, (batch, length), generator) | _extras(
+                agent, (batch, length), generator
+            )
+            tensors["prev_action"] = _values(rows[schema.ACTION], (batch,), generator)
+            return tensors
         case Transitions(batch):
-            tensors = _columns(rows, (batch,), generator)
-            for name, spec in agent.acting().signature.extras.items():
-                extra = schema.Field(spec.dtype, spec.shape, 2)
-                tensors[f"{schema.EXTRA_PREFIX}{name}"] = _values(extra, (batch,), generator)
+            tensors = _columns(rows, (batch,), generator) | _extras(agent, (batch,), generator)
             for key in observation_space.spaces:
                 tensors[f"next/{key}"] = _values(rows[key], (batch,), generator)
             tensors["return"] = torch.randn(batch, generator=generator)
@@ -161,6 +162,14 @@ def _trials(extras: Mapping[str, TensorSpec], count: int, generator: torch.Gener
     steps = torch.randint(1, 100, (count,), generator=generator)
     steps[-1] = 0
     return found | {"trial/steps": steps, "trial/return": torch.randn(count, generator=generator)}
+
+
+def _extras(agent: Agent, shape: tuple[int, ...], generator: torch.Generator) -> Tensors:
+    fields = {
+        f"{schema.EXTRA_PREFIX}{name}": schema.Field(spec.dtype, spec.shape, 2)
+        for name, spec in agent.acting().signature.extras.items()
+    }
+    return {name: _values(field, shape, generator) for name, field in fields.items()}
 
 
 def _columns(

@@ -32,6 +32,7 @@ from server.job import Job
 from server.pictures import picture
 from server.prefetch import Prefetcher
 from server.publisher import Publisher
+from server.replay.sampler import OnPolicyQueue
 from server.replay.store import ReplayStore
 from server.training import (
     MeanMetrics,
@@ -192,6 +193,8 @@ class Learner:
             return
         manifest = self._publisher.publish(self.updates)
         self._published = self.updates
+        if isinstance(self._sampler, OnPolicyQueue):
+            self._sampler.version = manifest.version  # what is older by too much is not on policy
         about = {"version": manifest.version, "manifest": manifest.to_json()}
         self._channel.say("policy", updates=self.updates, **about)
 

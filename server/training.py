@@ -129,8 +129,8 @@ def make_sampler(
             return TaughtSampler(*parts, teachers=teachers, seed=seed)
         case Transitions(batch, n_step, discount, priority):
             return TransitionSampler(view, batch, n_step, discount, rng, replay, priority)
-        case OnPolicy(batch, length, max_lag):
-            return OnPolicyQueue(view, batch, length, max_lag, replay)
+        case OnPolicy(batch, length, max_lag, overlap):
+            return OnPolicyQueue(view, batch, length, max_lag, replay, overlap)
         case Nothing():
             return None
 
@@ -145,8 +145,10 @@ def make_teachers(demand: Demand, directory: Path, job: Job) -> list[Teacher]:
 def rows_per_update(demand: Demand) -> int:
     """How many replayed rows one update takes."""
     match demand:
-        case Sequences(batch, length) | OnPolicy(batch, length):
+        case Sequences(batch, length):
             return batch * length
+        case OnPolicy(batch, length, _, overlap):
+            return batch * (length - overlap)
         case Transitions(batch):
             return batch
         case Nothing():

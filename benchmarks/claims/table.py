@@ -7,6 +7,7 @@ from importlib import import_module
 from benchmarks.claims.claim import Claim
 
 CLAIMS: dict[str, str] = {
+    "a3c": "benchmarks.claims.a3c",
     "d4pg": "benchmarks.claims.d4pg",
     "ddpg": "benchmarks.claims.ddpg",
     "distill": "benchmarks.claims.distill",
@@ -16,6 +17,7 @@ CLAIMS: dict[str, str] = {
     "dyna-q": "benchmarks.claims.dyna_q",
     "dyna-q-plus": "benchmarks.claims.dyna_q_plus",
     "her": "benchmarks.claims.her",
+    "i2a": "benchmarks.claims.i2a",
     "mpc-cartpole": "benchmarks.claims.mpc_cartpole",
     "mpc-quadrotor": "benchmarks.claims.mpc_quadrotor",
     "mve": "benchmarks.claims.mve",

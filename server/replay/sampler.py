@@ -110,7 +110,8 @@ class SequenceSampler:
 
 
 class OnPolicyQueue:
-    """Rollouts of T consecutive rows of a robot, each row served once, oldest first.
+    """Rollouts of T consecutive rows of a robot, oldest first; each row is served once, but for the
+    `overlap` that two of them share.
 
     Served like a window of `SequenceSampler`, without context but with all extras of the view as
     columns `policy/<name>`. A rollout may span episodes; those of evaluations are left out: their
@@ -125,10 +126,11 @@ class OnPolicyQueue:
         length: int,
         max_lag: int,
         numbers: Numbers | None = None,
+        overlap: int = 0,
     ) -> None:
         self._numbers = view if numbers is None else numbers
         self._view, self._batch, self._max_lag = view, batch, max_lag
-        self._fresh = _FreshWindows(view, length, 0, lambda e: e.withheld or e.evaluation)
+        self._fresh = _FreshWindows(view, length, 0, lambda e: e.withheld or e.evaluation, overlap)
         self.version = 0  # of the policy that was published last; its owner keeps it current
         self.dropped = 0  # rollouts so far
 
@@ -203,14 +205,20 @@ def assemble(
 class _FreshWindows:
     """Cuts what comes in from each robot into windows of T consecutive rows, in order.
 
-    Episodes that `leaves_out` are passed over.
+    Episodes that `leaves_out` are passed over. A window begins with the last `overlap` rows of the
+    one before.
     """
 
     def __init__(
-        self, view: ReplayView, length: int, cursor: int, leaves_out: Callable[[Episode], bool]
+        self,
+        view: ReplayView,
+        length: int,
+        cursor: int,
+        leaves_out: Callable[[Episode], bool],
+        overlap: int = 0,
     ) -> None:
         self._view, self._length, self._cursor = view, length, cursor
-        self._leaves_out = leaves_out
+        self._leaves_out, self._advance = leaves_out, length - overlap
         self._begun: dict[tuple[str, str], list[int]] = {}
         self.queue: deque[list[int]] = deque(maxlen=FRESH_WINDOWS)
 
@@ -223,7 +231,7 @@ class _FreshWindows:
             begun.extend(range(span.first, span.first + span.rows))
             while len(begun) >= self._length:
                 self.queue.append(begun[: self._length])
-                del begun[: self._length]
+                del begun[: self._advance]
         self._cursor = self._view.head
 
     def _is_left_out(self, row: int) -> bool:

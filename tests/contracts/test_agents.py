@@ -47,10 +47,20 @@ DREAMER = {"size": "tiny", "batch_size": 2, "batch_length": 8, "horizon": 3}
 MODEL = {"batch_size": 4, "widths": (8, 8), "members": 2}
 SMALL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("daydreamer", "dreamer", "dreamer-v1", "dreamer-v2"), DREAMER),
+    "a3c": {"batch_size": 4, "widths": (16,), "cells": 8},
     "d4pg": {**CRITIC, "atoms": 11, "priority": 0.6},
     "ddpg": CRITIC,
     "distill": {"batch_size": 4, "widths": (16, 8)},
     "distral": {"batch_size": 4, "widths": (16, 8), "shared_widths": (8,), "tasks": 3},
+    "i2a": {
+        "keys": "camera|obs",
+        "batch_size": 2,
+        "n_step": 3,
+        "depth": 2,
+        "model_rows": 8,
+        "fits": 2,
+    }
+    | {"channels": 4, "width": 8, "cells": 4, "model_channels": 4, "frames": 2},
     "dqn": {
         "batch_size": 4,
         "widths": (16, 8),

@@ -21,6 +21,7 @@ from server.job import FILE, Job
 from server.learner import Learner
 from server.lockstep import run
 from server.recording import Forget
+from server.replay.sampler import OnPolicyQueue
 from server.torch_policy import OnePolicy
 from tests.contracts.test_agents import SMALL
 
@@ -30,6 +31,7 @@ LINE, POLE = 'pointmass {"dims": 1}', "gym:CartPole-v1"
 ROBOTS = {
     **dict.fromkeys(("dqn", "dyna", "dyna-q"), POLE),
     **dict.fromkeys(("her", "tdm"), "tests.unit.points:Points"),
+    "i2a": 'gym:dreamfleet/Sokoban-v0 {"observe": "planes", "noop": false}',
 }
 
 
@@ -119,3 +121,5 @@ def test_an_agent_goes_the_whole_way_of_the_service(name: str, tmp_path: Path) -
     assert learned >= UPDATES
     again = Learner(folder, line, SystemClock())  # type: ignore[arg-type]
     assert again.updates == learned
+    if isinstance(again._sampler, OnPolicyQueue):  # by which it tells what is too old
+        assert again._sampler.version == versions[-1].version

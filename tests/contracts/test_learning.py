@@ -40,6 +40,7 @@ BITS_CONFIG = {"batch_size": 64, "widths": (128,), "target_rate": 0.01}
 POINTS = "tests.unit.points:Points"
 POINTS_CONFIG = {"batch_size": 64, "widths": (64, 64), "target_rate": 0.02}
 TOYS = {
+    "a3c": Toy("a3c", POLE, 12_000, 50.0),
     "her": Toy("her", BITS, 2500, -4.5, ratio=32.0, config=BITS_CONFIG),
     "her-ddpg": Toy("her", POINTS, 1500, -6.5, config={**POINTS_CONFIG, "random_first": 0.3}),
     "tdm": Toy("tdm", POINTS, 1500, -6.5, config={**POINTS_CONFIG, "horizon": 5}),
@@ -115,7 +116,7 @@ def test_it_learns(name: str) -> None:
     assert result["evaluation_mean"] >= toy.gate, result["evaluation"]
 
 
-@pytest.mark.parametrize("name", ["her", "naf", "rainbow", "sac", "tdm"])
+@pytest.mark.parametrize("name", ["a3c", "her", "naf", "rainbow", "sac", "tdm"])
 def test_equal_seeds_learn_alike(name: str) -> None:
     toy = TOYS[name]
     one, two, other = (

@@ -246,6 +246,18 @@ def test_rollouts_are_served_once_in_order_and_stale_ones_dropped(store: ReplayS
     assert queue.dropped * 5 == 80 - len(served)
 
 
+def test_rollouts_share_as_many_rows_as_they_overlap(store: ReplayStore):
+    view = ReplayView(store, extras=EXTRAS)
+    queue = OnPolicyQueue(view, 1, 5, max_lag=9, overlap=2)
+    recorder, found = Recorder(extras=True), []
+    for _ in range(3):
+        store.commit(recorder.chunks(7, 4))
+        view.refresh()
+        while (batch := queue.sample()) is not None:
+            found.append(batch["row_id"][0].tolist())
+    assert found == [list(range(k, k + 5)) for k in range(0, 17, 3)]
+
+
 def test_rollouts_that_no_policy_chose_are_dropped(store: ReplayStore):
     view = ReplayView(store)
     queue = OnPolicyQueue(view, 1, 5, max_lag=3)

@@ -1,0 +1,40 @@
+"""A3C learns to balance a pole, and its way through a maze of numbered squares."""
+
+from benchmarks.claims.claim import Claim, Lockstep, Values, Verdict, mean
+
+POLE, MAZE = "gym:CartPole-v1", "gym:dreamfleet/TwoRooms-A-v0"
+POLE_GATE = 400.0  # of 500; a random policy has about 22
+# The goal's reward less 0.1 a step: the shortest way from anywhere in the room is 8 to 14 steps.
+MAZE_GATE = -0.5
+POLE_STEPS, MAZE_STEPS = 100_000, 60_000
+
+
+def judge(values: Values) -> Verdict:
+    """Both gates, by the means; random must stay below."""
+    means = {arm: mean(found) for arm, found in values.items()}
+    why = f"the pole {means['pole']:.0f}, the gate is {POLE_GATE:g}; the maze {means['maze']:.2f},"
+    better = means["pole"] > means["random, pole"] and means["maze"] > means["random, maze"]
+    holds = means["pole"] >= POLE_GATE and means["maze"] >= MAZE_GATE and better
+    return Verdict(holds, f"{why} the gate is {MAZE_GATE:g}")
+
+
+def learns(robot: str, steps: int, **config: object) -> Lockstep:
+    """A3C on a robot, as a laptop has it."""
+    return Lockstep("a3c", robot, steps, config=config, preset="laptop", min_rows=1)
+
+
+CLAIM = Claim(
+    says="Workers that act on their own and learn from their latest steps need no replay.",
+    source="Mnih et al. 2016",
+    figure="57 Atari games: median 117 % of a human with an LSTM, after 4 days on 16 CPU cores",
+    value="mean return of 10 episodes",
+    arms={
+        "pole": learns(POLE, POLE_STEPS),
+        "pole, LSTM": learns(POLE, POLE_STEPS, cells=64, widths=(64,)),
+        "maze": learns(MAZE, MAZE_STEPS, entropy=0.01),
+        "random, pole": Lockstep("random", POLE, steps=200),
+        "random, maze": Lockstep("random", MAZE, steps=200),
+    },
+    controls=("random, pole", "random, maze"),
+    judge=judge,
+)
