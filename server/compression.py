@@ -41,7 +41,7 @@ class Compression(BaseModel):
     batch_size: int = Field(default=64, ge=1, le=65536, description="Rows per update.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the learner's randomness.")
     robots: tuple[RobotName, ...] = Field(
-        default=(), strict=False, description="Robots that may join; none: any robot that is free."
+        min_length=1, strict=False, description="Robots that may join; they may move at once."
     )
 
 
@@ -57,7 +57,7 @@ def compressed(source: Experiment, version: int, wanted: Compression) -> NewExpe
     ratio = min(_MOST_RATIO, wanted.updates * wanted.batch_size / rows)
     fixed = {TEACHERS: [teacher], "rows": wanted.rows, "batch_size": wanted.batch_size}
     return NewExperiment(
-        name=wanted.name or f"{source.name[:60]}, version {version} (small)",
+        name=wanted.name or f"{source.name[:46]}, version {version} (small)",
         agent=AGENT,
         config={**wanted.config, **fixed},
         robots=wanted.robots,

@@ -34,12 +34,13 @@ def copy_teacher(folder: Path, home: Path, manifest: Json, task: str) -> None:
     folder.mkdir(parents=True)
     try:
         for digest in blobs_of(manifest):
-            shutil.copyfile(blob_path(home, digest), folder / digest)
+            write_durably(folder / digest, blob_path(home, digest).read_bytes())
     except FileNotFoundError as error:
         what = f"version {manifest.get('version')} of {manifest.get('experiment')}"
         raise Conflict(f"{what} has lost its files: newer ones took over") from error
     text = json.dumps({"task": task, "manifest": manifest}, indent=1)
     write_durably(folder / FILE, text.encode())
+    sync_directory(folder.parent)
 
 
 def take_teachers(directory: Path, teachers: list[Json], rows: int) -> int:
@@ -105,10 +106,11 @@ def _copy_rows(number: int, one: Json, rows: int, store: ReplayStore) -> None:
 
 
 def _newest(places: list[Place], task: str, rows: int) -> list[Place]:
-    """The newest episodes, of a task if one is named, in the order in which they began."""
+    """The newest episodes that may be learned from, of a task if one is named, in the order in
+    which they began."""
     found: list[Place] = []
     for place in reversed(places):
-        if rows > 0 and (not task or place.task == task):
+        if rows > 0 and not place.withheld and (not task or place.task == task):
             found.append(place)
             rows -= place.rows
     return found[::-1]

@@ -71,8 +71,10 @@ class Helm:
             return None
         return lease
 
-    def take(self, robot: str, who: str) -> Lease:
-        """Lend a connected robot to a person.
+    def take(self, robot: str, who: str, instead: bool = False) -> Lease:
+        """Lend a connected robot to a person; `instead` of to themselves, in some other window.
+
+        Nothing is said to the robot in between: its policy gets no turn.
 
         Raises:
             Conflict: somebody has it, who is named, or it is not connected.
@@ -80,7 +82,7 @@ class Helm:
         if all(session.robot != robot for session in self._fleet.sessions()):
             raise Conflict(f"robot {robot} is not connected")
         held = self.holder(robot)
-        if held is not None:
+        if held is not None and not (instead and held.holder == who):
             raise Conflict(f"{held.holder} drives robot {robot}")
         now = self._clock.monotonic()
         names = (secrets.token_hex(8), secrets.token_urlsafe(16))

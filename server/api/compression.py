@@ -13,7 +13,7 @@ from server.api.problems import problems
 from server.api.schemas import CompressionView, ExperimentView, ReturnsView, SideView
 from server.bundles import bundle_bytes
 from server.compression import TEACHERS, Compression, compressed, find_policy
-from server.errors import NotFound
+from server.errors import Conflict, NotFound
 from server.service import Service
 from server.storage import Policy
 
@@ -28,12 +28,16 @@ async def compress_policy(
 
     It begins with copies of the version and of the newest rows; its learner publishes as any other.
     Once robots have joined, evaluations say what it is worth. 409: there are no rows, or newer
-    versions have taken the place of this one.
+    versions have taken the place of this one, or a robot belongs to another experiment.
     """
     source = service.experiments.get(experiment)
     await service.writer.settle()
     made = await service.experiments.create(compressed(source, version, wanted))
-    return view(service, await service.experiments.change(made.id, "start"))
+    try:
+        return view(service, await service.experiments.change(made.id, "start"))
+    except Conflict:  # a robot is another's: no copy is to be left behind
+        await service.experiments.delete(made.id)
+        raise
 
 
 @router.get("/compression", responses=problems(404))

@@ -30,7 +30,7 @@ NEW = {
 }
 
 
-@router.post("", status_code=201, responses=problems(404))
+@router.post("", status_code=201, responses=problems(404, 409))
 async def create_experiment(
     new: Annotated[NewExperiment, Body(openapi_examples=NEW)],
     service: Running,

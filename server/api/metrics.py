@@ -44,7 +44,7 @@ async def query_metrics(
     `episode_return` is the sum of rewards of each episode played to learn in which no person chose
     an action, `evaluation_return` that of each fair one without exploring, `human_share` the share
     of an episode's steps that a person chose, `interventions` how often one took over; their
-    `updates` is its policy's version, their `rows` those of the episodes so far.
+    `updates` is its policy's version, their `rows` those of the series' own episodes so far.
     """
     service.experiments.get(experiment)
     await service.writer.settle()

@@ -105,13 +105,22 @@ async def get_teleop(robot: RobotName, service: Running, helm: Steering) -> Tele
 
 
 @router.put("", responses=problems(404, 409))
-async def take_teleop(robot: RobotName, service: Running, helm: Steering, caller: Who) -> LeaseView:
+async def take_teleop(
+    robot: RobotName,
+    service: Running,
+    helm: Steering,
+    caller: Who,
+    instead: Annotated[
+        bool,
+        Query(description="Take it from the caller's own other window, if they have it there."),
+    ] = False,
+) -> LeaseView:
     """Borrow a robot to drive it: one person at a time. 409 says who has it.
 
     The robot goes on with its policy until input comes that is `engaged`.
     """
     service.experiments.roster.get(robot)
-    lease = helm.take(robot, caller.name)
+    lease = helm.take(robot, caller.name, instead)
     about = _about(service, helm, robot)
     return LeaseView.model_validate(about | {"secret": lease.secret, "lease_s": LEASE_S})
 

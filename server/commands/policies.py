@@ -111,25 +111,25 @@ def download(
 def compress(
     experiment: Experiment,
     version: Version,
+    robot: Annotated[
+        list[str],
+        typer.Option(help="Joins, and may move at once; repeatable.", autocompletion=robot_names),
+    ],
     name: Annotated[str | None, typer.Option(help="Of the new experiment.")] = None,
     config: Annotated[
         str, typer.Option(help='Settings of the agent distill, such as {"widths": [32, 32]}.')
     ] = "{}",
-    robot: Annotated[
-        list[str] | None,
-        typer.Option(help="May join; repeatable.", autocompletion=robot_names),
-    ] = None,
     rows: Annotated[int | None, typer.Option(help="Newest rows to learn from.")] = None,
     updates: Annotated[int | None, typer.Option(help="About so many are made.")] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
     """Start an experiment in which a small network learns to act as this version does."""
-    wanted: Json = {"config": parsed(config, "--config"), "robots": robot or []}
+    wanted: Json = {"config": parsed(config, "--config"), "robots": robot}
     wanted |= given({"name": name, "rows": rows, "updates": updates})
     path = of_experiment(server, experiment, f"/policies/{version}/compress")
     with working("copying the teacher and its rows"):
-        made = ask(server, "POST", path, wanted)
+        made = ask(server, "POST", path, wanted, patience_s=None)
     show(made, as_json, EXPERIMENTS)
 
 

@@ -22,7 +22,7 @@ from robot_client.schema import (
     check_columns,
 )
 from server.errors import Invalid
-from server.replay.layout import ChunkHeader, Layout
+from server.replay.layout import WITHHELD, ChunkHeader, Layout
 from server.replay.snapshot import Snapshot
 from server.replay.store import Outcome, ReplayStore
 
@@ -95,6 +95,7 @@ class Place:
     task: str
     chunks: list[int] = field(default_factory=list)
     rows: int = 0
+    withheld: bool = False  # from learning
 
 
 class ReplayEpisodes:
@@ -140,6 +141,7 @@ class ReplayEpisodes:
                 found[key] = Place(*streams[header.stream], header.episode, tasks[header.task])
             found[key].chunks.append(number)
             found[key].rows += header.rows
+            found[key].withheld |= bool(header.flags & WITHHELD)
         return [p for p in found.values() if (p.robot, p.epoch, p.number) not in discarded]
 
 

@@ -134,6 +134,6 @@ def test_equal_seeds_learn_alike(name: str) -> None:
         )
         for seed in (0, 0, 1)
     )
-    assert one["updates"] == two["updates"] > 50
+    assert one["updates"] == two["updates"] > 5  # fresh rollouts are learned from once
     assert (one["curve"], one["evaluation"]) == (two["curve"], two["evaluation"])
     assert one["curve"] != other["curve"]

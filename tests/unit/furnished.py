@@ -13,8 +13,10 @@ from server.access import RobotKeys, Tokens
 from server.app import serve_web
 from server.settings import Settings
 from tests.unit.dataset_rows import KINDS, episodes_of, exported, imported, stored
-from tests.unit.house import open_house
+from tests.unit.house import open_house, whole
 from tests.unit.replay_rows import Recorder
+from tests.unit.test_api import chunk as rows_of
+from tests.unit.test_rest_policies import publish
 
 EXPORT = "0a1b2c3d"
 KEY = keys.generate().public
@@ -33,10 +35,12 @@ def furnish_shelf(data):
 
 async def furnish(house):
     """A running experiment with rows, an episode, policies and a robot; one that is stopped, with a
-    checkpoint; one with the rows of a dataset; and one to be deleted."""
+    checkpoint; one with the rows of a dataset; one that has a teacher; and one to be deleted."""
     running, stopped = await house.create(), await house.create(name="other")
     shown = await house.create(name="shown", demonstrations=["ann"])
     doomed = await house.create(name="doomed")
+    teacher = {"task": "", "experiment": running, "version": 2}
+    student = await house.create(name="student", config={"teachers": [teacher]})
     await house.ask("POST", f"/experiments/{running}/start")
     await house.ask("POST", f"/experiments/{stopped}/stop")
     house.join()
@@ -57,6 +61,8 @@ async def furnish(house):
         "experiment": [running, running, stopped],
         "shown": [shown],
         "doomed": [doomed],
+        "student": [student],
+        "taught": [await teach(house)],
         "stopped": [stopped],
         "stranger": ["stranger"],
         "checkpoint": [CHECKPOINT],
@@ -69,6 +75,18 @@ async def furnish(house):
         "evaluation": [1],
         "row": [3],
     }
+
+
+async def teach(house):
+    """An experiment with rows and a version, from which a student can begin."""
+    made = await house.create(name="taught", robots=["ball-2"])
+    await house.ask("POST", f"/experiments/{made}/start")
+    house.join("ball-2")
+    part = whole(rows_of(0, 0, [0.0, 1.0]))
+    house.fleet.store(made).append("ball-2", part)
+    house.experiments.stored("ball-2", made, part)
+    publish(house, house.service.settings.experiment_dir(made).parents[1], made, 2)
+    return made
 
 
 def record(house, experiment):

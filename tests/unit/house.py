@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from robot_client.messages import ANY_EPISODE, Command, Heartbeat, Hello
-from robot_client.schema import space_to_json
+from robot_client.schema import row_fields, space_from_json, space_to_json
 from server.agent_catalog import AgentCatalog
 from server.app import build_app
 from server.errors import Invalid, NotFound
@@ -28,7 +28,7 @@ SHORT = Patience(stop=30, silence=3600, first_delay=0.01, max_delay=0.02)  # the
 
 
 class Checker(AgentCatalog):
-    """Knows one agent, `fake`, with one setting, without loading any."""
+    """Offers one agent, `fake`, with one setting, and knows students, without loading any."""
 
     async def agents(self):
         return [
@@ -43,9 +43,23 @@ class Checker(AgentCatalog):
         ]
 
     async def check(self, agent, preset, config):
+        if agent == "distill":
+            teachers = [{"task": ""} | one for one in config.get("teachers", [])]
+            return {"rows": 50_000} | config | {"teachers": teachers}
         if agent != "fake":
             raise Invalid("agent", "fake", agent)
         return {"size": "tiny"} | config
+
+
+def whole(chunk):
+    """The chunk with every column of the robot's spaces; those that it lacks are zeros."""
+    rows = len(chunk.columns["reward"])
+    fields = row_fields(
+        space_from_json(OBSERVATION, "observation"), space_from_json(ACTION, "action")
+    )
+    for name, field in fields.items():
+        chunk.columns.setdefault(name, np.zeros((rows, *field.shape), field.dtype))
+    return chunk
 
 
 class FakeFleet:

@@ -41,9 +41,12 @@ RIGHT = {  # operation -> the body with which it is done; what is drawn hardly e
     "login": {"token": "{token}"},
     "assign_robot": {"experiment": "{experiment}"},
     "set_canary": {"version": 2},
+    "compress_policy": {"robots": ["small-1"]},
 }
 NAMES = {  # operation -> what its path names, if not the things that every operation may look at
     "delete_experiment": {"experiment": "doomed"},
+    "compress_policy": {"experiment": "taught"},
+    "get_compression": {"experiment": "student"},
     "restore_checkpoint": {"experiment": "stopped", "number": "checkpoint"},
     "enrol_key": {"robot": "stranger"},
     "create_token": {"name": "stranger"},

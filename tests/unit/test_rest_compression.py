@@ -2,54 +2,31 @@
 
 import json
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from robot_client.schema import row_fields, space_from_json
 from server.commands import policies
 from server.replay.store import ReplayStore
-from tests.unit.house import ACTION, OBSERVATION, Checker, in_house
+from tests.unit.house import in_house, whole
 from tests.unit.test_api import chunk
 from tests.unit.test_rest_policies import prune, publish
 
 REWARDS = ([0.0, 1.0], [0.0, 2.0], [0.0, 3.0])
 
 
-@pytest.fixture
-def _knows_distill(monkeypatch):
-    """The house's checker knows one agent more, whose config is filled as the real one's."""
-
-    async def check(self, agent, preset, config):
-        teachers = [{"task": ""} | one for one in config.get("teachers", [])]
-        return {"rows": 50_000} | config | ({"teachers": teachers} if teachers else {})
-
-    monkeypatch.setattr(Checker, "check", check)
-
-
-def whole(number, first_seq, rewards):
-    """A chunk with every column of the robot's spaces."""
-    part, rows = chunk(number, first_seq, rewards), len(rewards)
-    spaces = (space_from_json(OBSERVATION, "o"), space_from_json(ACTION, "a"))
-    for name, field in row_fields(*spaces).items():
-        part.columns.setdefault(name, np.zeros((rows, *field.shape), field.dtype))
-    return part
-
-
 async def taught(house, tmp_path):
     """An experiment with three episodes and one version."""
-    made = await house.create()
+    made = await house.create(robots=["ball-1"])
     await house.ask("POST", f"/experiments/{made}/start")
     house.join()
     for number, rewards in enumerate(REWARDS):
-        part = whole(number, 2 * number, rewards)
+        part = whole(chunk(number, 2 * number, rewards))
         house.fleet.store(made).append("ball-1", part)
         house.experiments.stored("ball-1", made, part)
     publish(house, tmp_path, made, 0)
     return made
 
 
-@pytest.mark.usefixtures("_knows_distill")
 def test_a_student_begins_with_its_teacher_and_the_rows(tmp_path):
     async def act(house):
         source = await taught(house, tmp_path)
@@ -80,17 +57,19 @@ def test_a_student_begins_with_its_teacher_and_the_rows(tmp_path):
     assert seen["student"]["experiment"] == made["id"]
 
 
-@pytest.mark.usefixtures("_knows_distill")
 def test_what_cannot_be_compressed_leaves_nothing_behind(tmp_path):
     async def act(house):
         source = await taught(house, tmp_path)
         path = f"/experiments/{source}/policies"
-        await house.ask("POST", f"{path}/7/compress", {}, 404)
-        await house.ask("POST", f"{path}/0/compress", {"updates": 0}, 422)
+        who = {"robots": ["small-1"]}
+        await house.ask("POST", f"{path}/7/compress", who, 404)
+        await house.ask("POST", f"{path}/0/compress", {}, 422)  # who is to move
+        await house.ask("POST", f"{path}/0/compress", {"robots": ["ball-1"]}, 409)  # is another's
+        await house.ask("POST", f"{path}/0/compress", who | {"updates": 0}, 422)
         empty = await house.create()
-        await house.ask("POST", f"/experiments/{empty}/policies/0/compress", {}, 409)
+        await house.ask("POST", f"/experiments/{empty}/policies/0/compress", who, 409)
         prune(tmp_path, source, 0)
-        await house.ask("POST", f"{path}/0/compress", {}, 409)
+        await house.ask("POST", f"{path}/0/compress", who, 409)
         return len(await house.items("/experiments"))
 
     assert in_house(tmp_path, act) == 2
@@ -105,16 +84,17 @@ def test_the_commands_ask_and_show(monkeypatch):
     }
     asked = []
 
-    def ask(server, method, path, body=None):
+    def ask(server, method, path, body=None, patience_s=0.0):
         asked.append((method, path, body))
         return answers[method]
 
     monkeypatch.setattr(policies, "ask", ask)
     monkeypatch.setattr(policies, "of_experiment", lambda server, name, rest: f"/{name}{rest}")
     arguments = ["compress", "ball", "2", "--config", '{"widths": [8]}', "--updates", "9", "--json"]
+    arguments += ["--robot", "small-1"]
     made = CliRunner().invoke(policies.app, arguments)
     assert json.loads(made.stdout) == answers["POST"], made.output
-    body = {"config": {"widths": [8]}, "robots": [], "updates": 9}
+    body = {"config": {"widths": [8]}, "robots": ["small-1"], "updates": 9}
     assert asked == [("POST", "/ball/policies/2/compress", body)]
     seen = CliRunner().invoke(policies.app, ["compression", "ball"])
     assert "teacher" in seen.output

@@ -44,6 +44,20 @@ def helm():
     return Helm(fleet, clock), fleet, clock
 
 
+def test_a_window_takes_a_robot_from_another_of_the_same_person_without_a_word_to_the_robot():
+    leases, fleet, _ = helm()
+    old = leases.take("ball-1", "ann")
+    leases.drive(old, True, None, 1.0)
+    told = len(fleet.passed)
+    with pytest.raises(Conflict):
+        leases.take("ball-1", "bob", instead=True)
+    new = leases.take("ball-1", "ann", instead=True)
+    assert len(fleet.passed) == told
+    assert leases.check("ball-1", "ann", new.secret) is new
+    with pytest.raises(Conflict):
+        leases.check("ball-1", "ann", old.secret)
+
+
 def test_one_person_at_a_time_and_the_others_are_told_who():
     leases, _, _ = helm()
     lease = leases.take("ball-1", "ann")

@@ -45,8 +45,8 @@ driving.begin = async () => {
   }
 };
 
-driving.ask = (method, secret = "") =>
-  fetch(`${driving.box().dataset.drive}/teleop${secret && `?secret=${encodeURIComponent(secret)}`}`, { method });
+driving.ask = (method, query = {}) =>
+  fetch(`${driving.box().dataset.drive}/teleop?${new URLSearchParams(query)}`, { method });
 
 // The lease; null when it is not to be had. A window of the same name may be taken it from.
 driving.borrow = async () => {
@@ -55,8 +55,8 @@ driving.borrow = async () => {
     const { holder } = await (await driving.ask("GET")).json();
     const question = `${holder} has this robot already, perhaps in another window. Take it from there?`;
     if (holder === driving.box().dataset.me && window.confirm(question)) {
-      await driving.ask("DELETE");
-      answer = await driving.ask("PUT");
+      driving.letGo(); // what was let go meanwhile was not heard
+      answer = await driving.ask("PUT", { instead: true });
     }
   }
   const found = await answer.json();
@@ -95,12 +95,16 @@ driving.end = async (why = "Handed back: its policy drives.", kind = "off") => {
   driving.tell(false);
   const { socket, secret } = driving.drop();
   driving.say(why, kind);
-  await driving.ask("DELETE", secret).catch(() => {});
+  await driving.ask("DELETE", { secret }).catch(() => {});
   socket.close();
 };
 
 // The sticks that are out of their middle, and have been in it before.
 driving.sticks = () => {
+  if (!document.hasFocus()) { // every window in sight hears the gamepad
+    driving.centred.clear();
+    return {};
+  }
   const pad = [...(navigator.getGamepads?.() ?? [])].find((found) => found?.mapping === "standard");
   const found = {};
   for (const [index, value] of (pad?.axes ?? []).entries()) {
@@ -144,6 +148,10 @@ driving.beat = () => {
 driving.heard = (answer) => {
   const { turn } = driving, now = performance.now(), mine = answer.driver === turn.holder;
   turn.answeredAt = now;
+  if (answer.safety === null) { // it says nothing, or not yet again: nobody has said that the policy may drive
+    driving.letGo();
+    return driving.say(`The robot is out of reach. ${ALONE}`, "bad");
+  }
   if (!mine && (turn.mine || now - turn.begunAt > PATIENCE_MS)) {
     return driving.end(`The take-over is over: ${answer.reason || answer.safety || "out of reach"}.`, "bad");
   }
@@ -225,6 +233,7 @@ document.addEventListener("input", (event) => {
 });
 document.addEventListener("contextmenu", (event) => {
   if (event.target.closest?.(".pad, [data-axis], [data-key]")) event.preventDefault();
+  else driving.halt("A menu is open"); // it swallows the end of a key
 });
 for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
   document.addEventListener(name, (event) => driving.pointers.has(event.pointerId) && driving.lift(event.pointerId));
