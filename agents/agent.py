@@ -94,9 +94,9 @@ class Arrivals(Transitions):
 @dataclass(frozen=True)
 class Taught(Transitions):
     """Transitions of which a teacher has said what it would do there. `teacher/action` (B, ...) is
-    its likeliest action. If it has said more (see `robot_client.bundle`), `teacher/valued` (B,) is
-    set: of choices `teacher/scores` (B, n) are values, and else logits, or 1 for its action alone;
-    of numbers it means that `teacher/mean` and `teacher/std` (B, A) are its own."""
+    its likeliest action, and `teacher/valued` (B,) tells what else it said (see
+    `robot_client.bundle`). Of choices, `teacher/scores` (B, n) are then values, or 1 for its action
+    alone, and else logits; of numbers, `teacher/mean` and `teacher/std` (B, A) are then its own."""
 
 
 @dataclass(frozen=True)

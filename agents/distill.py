@@ -81,6 +81,13 @@ class DistillConfig(AgentConfig):
     learning_rate: float = Field(1e-3, gt=0, description="Of Adam, in the place of RMSProp.")
     random_share: float = Field(0.0, ge=0, le=1, description="Of its own actions.")
 
+    @field_validator("teachers")
+    @classmethod
+    def _apart(cls, teachers: tuple[TeacherRef, ...]) -> tuple[TeacherRef, ...]:
+        if len({teacher.task for teacher in teachers}) < len(teachers):
+            raise ValueError("each teacher needs a task of its own: rows are judged by one only")
+        return teachers
+
     @field_validator("keys")
     @classmethod
     def _compiles(cls, pattern: str) -> str:

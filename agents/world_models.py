@@ -216,7 +216,8 @@ class WorldModels(Agent):
         if phase in ("vision", "memory"):
             self._done[phase] += 1
         self.population.collecting.fill_(float(self.phase != "control"))
-        return Learned(metrics | {"collected": torch.tensor(float(self._done["collect"]))})
+        metrics |= {"collected": torch.tensor(float(self._done["collect"]))}
+        return Learned({name: value.to(self.device) for name, value in metrics.items()})
 
     def report(self, batch: Tensors) -> dict[str, torch.Tensor]:
         """Windows beside what V makes of them, and what M dreams under C."""

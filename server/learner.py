@@ -182,6 +182,8 @@ class Learner:
             "learner/throttle_share": min(1.0, self._throttled / elapsed),
             "learner/train_ratio": self.updates * self._update_rows / max(1, rows),
         }
+        if isinstance(self._sampler, OnPolicyQueue):
+            values["learner/rollouts_dropped"] = float(self._sampler.dropped)
         self._counted, self._waited, self._throttled = self.updates, 0.0, 0.0
         for name, value in values.items():
             self._board.add_scalar(name, value, self.updates)

@@ -91,7 +91,9 @@ class Teacher:
         if isinstance(self._action_space, spaces.Discrete):
             own = np.eye(int(self._action_space.n), dtype=np.float32)[int(action)]
             scores = out.get("out_q", out.get("out_logits", own[None]))[0]
-            return {"action": action, "scores": scores, "valued": np.array("out_q" in out)}
+            # An action alone is sharpened as values are: its teacher is certain of it.
+            sharp = np.array("out_logits" not in out or "out_q" in out)
+            return {"action": action, "scores": scores, "valued": sharp}
         none = np.zeros_like(action), np.ones_like(action)
         valued = {"out_mean", "out_std"} <= out.keys()
         mean, std = (out["out_mean"][0], out["out_std"][0]) if valued else none
@@ -133,7 +135,7 @@ class TaughtSampler(TransitionSampler):
         self._teachers, self._seed = teachers, seed
         self._said: Said = {}
         self._owner = np.full(self._view.capacity, -1, np.int64)  # place -> row that it is about
-        self._open: dict[tuple[str, str, int], _Listening] = {}
+        self._open: dict[int, _Listening] = {}  # by an episode's first row
 
     def _assemble(self, rows: Rows) -> Batch:
         batch = super()._assemble(rows)
@@ -146,17 +148,18 @@ class TaughtSampler(TransitionSampler):
     def _follow_episode(self, episode: Episode) -> None:
         teacher = next((t for t in self._teachers if t.task == episode.task), None)
         teacher = teacher or next((t for t in self._teachers if not t.task), self._teachers[0])
-        ear = self._open.pop(episode.key, None) or self._listening(teacher, episode)
+        ear = self._open.pop(episode.ids[0], None) or self._listening(teacher, episode)
         start = max(ear.done, episode.start)
         ids = np.array(episode.ids[start:], np.int64)
         names = [name for name in self._view.columns if name != "reward"]
         columns = self._view.gather(ids, names)
-        columns[IS_FIRST][0] |= ear.done < start  # rows before it have fallen out of view
+        # Rows before it have fallen out of view, or never were in it.
+        columns[IS_FIRST][0] |= ear.done < start or not ear.done
         said, ear.carry = teacher.judge(ear.policy, ear.carry, columns, ear.rng)
         ear.done = len(episode.ids)
         self._keep(ids, said)
         if not episode.closed:
-            self._open[episode.key] = ear
+            self._open[episode.ids[0]] = ear
 
     def _listening(self, teacher: Teacher, episode: Episode) -> _Listening:
         policy = teacher.policy(episode.task)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robot_client.schema import (
     EXTRA_PREFIX,
+    IS_FIRST,
     IS_LAST,
     NO_POLICY,
     POLICY_VERSION,
@@ -86,7 +87,9 @@ class TrialSampler(SequenceSampler):
         if episode is None or episode.hidden or episode.evaluation or episode.cut:
             return None
         rows = np.array(episode.ids, np.int64)
-        found = self._view.gather(rows, [SOURCE, POLICY_VERSION, IS_LAST])
+        found = self._view.gather(rows, [SOURCE, POLICY_VERSION, IS_LAST, IS_FIRST])
+        if not found[IS_FIRST][0]:  # its beginning came too late, or is gone
+            return None
         acted = ~found[IS_LAST]  # no action belongs to the last row
         chosen = (found[SOURCE] == Source.POLICY) & (found[POLICY_VERSION] != NO_POLICY)
         return rows if len(rows) > 1 and chosen[acted].all() else None
