@@ -57,7 +57,7 @@ class Run:
     options: dict[str, Any] = field(default_factory=dict)
     speed: float = 1.0
     learner: dict[str, Any] = field(default_factory=dict)
-    minutes: float = 50.0
+    minutes: float = 66.0
     levels: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 
