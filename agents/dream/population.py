@@ -7,11 +7,17 @@ say who that was. A lost episode leaves its candidate open, and somebody else wi
 without a network go on trying candidates that they know; returns of an older generation are only
 counted as episodes.
 
-A vector is named by a number, exact in float32: `MEAN`, `RANDOM`, or from 1 on a candidate.
+A vector is named by a number, exact in float32: `MEAN`, `RANDOM`, or a candidate, whose number
+follows from the vectors of its generation. So a learner that fell back to a checkpoint takes no
+episode of another vector for one of its own.
+
+With several robots a generation ends with the episodes that are over first, which are the shortest
+ones: where short is bad, a candidate that several robots try at once is judged a little too hard.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,6 +28,7 @@ from torch import nn
 from agents.blocks.evolution import Evolution
 
 MEAN, RANDOM = 0.0, -1.0
+_NAMES = 2**24 - 1  # the largest that is exact in float32
 
 
 class Population(nn.Module):
@@ -44,7 +51,7 @@ class Population(nn.Module):
         self.register_buffer("vectors", torch.zeros(1 + size, width))  # the mean first
         self.register_buffer("open", torch.zeros(size))  # places in `vectors`, first of all:
         self.register_buffer("lacking", torch.ones(()))  # so many that lack episodes
-        self.register_buffer("before", torch.zeros(()))  # candidates of earlier generations
+        self.register_buffer("before", torch.zeros(()))  # the name below the first candidate's
         self.register_buffer("collecting", torch.ones(()))  # whether to act at random
 
     def draw(self, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,7 +83,7 @@ class Contest:
 
     def credit(self, names: list[float], returns: list[float]) -> None:
         """Take in what episodes came to; goes on to the next generation when all are judged."""
-        first = 1 + self.evolution.generation * self.population.size
+        first = 1 + int(self.population.before)
         for name, total in zip(names, returns, strict=True):
             place = round(name) - first
             if 0 <= place < self.population.size:
@@ -103,7 +110,8 @@ class Contest:
         lacking = (self._counts < self._episodes).nonzero()[:, 0]
         population.open.zero_()[: len(lacking)] = (lacking + 1).to(population.open)
         population.lacking.fill_(len(lacking))
-        population.before.fill_(evolution.generation * population.size)
+        drawn = zlib.crc32(evolution.candidates.astype(np.float32).tobytes())
+        population.before.fill_(drawn % (_NAMES - population.size))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Evolution and scores so far."""

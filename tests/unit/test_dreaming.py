@@ -120,46 +120,62 @@ def contest(episodes: int = 2) -> Contest:
     return Contest(Evolution(np.zeros(3), 0.5, 4), Population(4, 3), episodes)
 
 
+def name(of: Contest, *places: int) -> list[float]:
+    """Names of candidates, the first being 1."""
+    return [float(of.population.before) + place for place in places]
+
+
 def test_robots_draw_those_that_lack_episodes() -> None:
     found = contest()
     population, candidates = found.population, found.evolution.candidates
     population.collecting.fill_(0)
     uniform = torch.tensor([0.0, 0.01, 0.3, 0.6, 0.99])
     vectors, names = population.draw(uniform)
-    assert names.tolist() == [MEAN, 1, 2, 3, 4]
+    assert names.tolist() == [MEAN, *name(found, 1, 2, 3, 4)]
     np.testing.assert_allclose(vectors[1:].numpy(), candidates, rtol=1e-6)
     assert vectors[0].tolist() == [0, 0, 0]
-    found.credit([1, 1, 2, 4, 4], [1.0, 2.0, 3.0, 4.0, 5.0])
-    assert population.draw(uniform)[1].tolist() == [MEAN, 2, 2, 3, 3]
+    found.credit(name(found, 1, 1, 2, 4, 4), [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert population.draw(uniform)[1].tolist() == [MEAN, *name(found, 2, 2, 3, 3)]
     population.collecting.fill_(1)
     assert population.draw(uniform)[1].tolist() == [MEAN] + [RANDOM] * 4
 
 
 def test_a_generation_is_told_when_all_have_been_judged_and_late_returns_are_not() -> None:
     found = contest()
-    found.credit([1, 2, 3, 4, 1, 2, 3], [4.0, 3.0, 2.0, 1.0, 6.0, 5.0, 4.0])
+    late = name(found, 1, 2)
+    found.credit(name(found, 1, 2, 3, 4, 1, 2, 3), [4.0, 3.0, 2.0, 1.0, 6.0, 5.0, 4.0])
     assert found.evolution.generation == 0
-    found.credit([4, MEAN, RANDOM, 77], [1.0, 99.0, 99.0, 99.0])
+    found.credit([*name(found, 4, 77), MEAN, RANDOM], [1.0, 99.0, 99.0, 99.0])
     assert found.evolution.generation == 1
     assert found.told.tolist() == [(5 + 4 + 3 + 1) / 4, 5.0]
     found.population.collecting.fill_(0)
-    assert found.population.draw(torch.tensor([0.01]))[1].tolist() == [5]
+    assert found.population.draw(torch.tensor([0.01]))[1].tolist() == name(found, 1)
     before = found.state_dict()["sums"]
-    found.credit([1, 2], [9.0, 9.0])
+    found.credit(late, [9.0, 9.0])
     assert found.state_dict()["sums"].equal(before)
+
+
+def test_other_vectors_have_other_names() -> None:
+    """As after a checkpoint, when a generation of the same number came out differently."""
+    one, same, other = contest(), contest(), contest()
+    for found, first in ((one, 1.0), (same, 1.0), (other, 9.0)):
+        found.credit(name(found, 1, 2, 3, 4) * 2, [first, 2.0, 3.0, 4.0] * 2)
+    assert one.evolution.generation == other.evolution.generation == 1
+    assert name(one, 1) == name(same, 1) != name(other, 1)
+    names = torch.tensor(name(one, 1, 2, 3, 4), dtype=torch.float32)
+    assert names.diff().tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_contest_goes_on_from_its_state() -> None:
     old, new = contest(), contest()
     for turn in range(3):
-        first = 1 + 4 * turn
-        old.credit([first + i for i in range(4)] * 2, [float(i * turn) for i in range(8)])
-    old.credit([13, 14], [1.0, 2.0])
-    new.load_state_dict({name: tensor.clone() for name, tensor in old.state_dict().items()})
+        old.credit(name(old, 1, 2, 3, 4) * 2, [float(i * turn) for i in range(8)])
+    old.credit(name(old, 1, 2), [1.0, 2.0])
+    new.load_state_dict({key: tensor.clone() for key, tensor in old.state_dict().items()})
     buffers = zip(old.population.state_dict().values(), new.population.buffers(), strict=True)
     assert all(a.equal(b) for a, b in buffers)
     for one in (old, new):
-        one.credit([13, 14, 15, 16, 15, 16], [1.0, 1.0, 3.0, 4.0, 5.0, 6.0])
+        one.credit(name(one, 1, 2, 3, 4, 3, 4), [1.0, 1.0, 3.0, 4.0, 5.0, 6.0])
     assert old.evolution.generation == new.evolution.generation == 4
     assert np.array_equal(old.evolution.candidates, new.evolution.candidates)
 
@@ -205,14 +221,15 @@ def test_an_episode_keeps_its_candidate_whatever_comes_meanwhile() -> None:
     inputs["in_is_first"][:] = True
     inputs["in_noise_who"][:] = 0.3
     began = policy(inputs)
-    assert began["out_extra_candidate"].item() == 2
+    (second,) = name(found.contest, 2)
+    assert began["out_extra_candidate"].item() == second
     vector = found.population.vectors[2:3].clone()
     assert began["out_carry_vector"].equal(vector)
     found.contest.tell(np.arange(4.0))
     inputs |= {key.replace("out_", "in_"): t for key, t in began.items() if "carry" in key}
     inputs["in_is_first"][:] = False
     goes_on = policy(inputs)
-    assert goes_on["out_extra_candidate"].item() == 2
+    assert goes_on["out_extra_candidate"].item() == second
     assert goes_on["out_carry_vector"].equal(vector)
     assert not found.population.vectors[2:3].equal(vector)
 
