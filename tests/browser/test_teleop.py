@@ -81,8 +81,8 @@ def test_keys_and_buttons_choose_and_hands_off_is_hold(drive, played):
 
 def test_pad_sliders_and_keys_move_numbers(drive, played):
     tab = drive("arm")
+    tab.mark("pad").hover()  # it scrolls there
     box = tab.mark("pad").bounding_box()
-    tab.mark("pad").hover()
     tab.page.mouse.down()
     tab.page.mouse.move(box["x"] + box["width"] + 50, box["y"] + box["height"] / 2)
     hears(tab, played, "arm", "act", [2.0, 0.0, 0.0])

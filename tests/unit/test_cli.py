@@ -104,7 +104,7 @@ CHANGES = {
     "robots resume": ("ball-1", {"verb": "resume"}),
     "robots stop": ("ball-1", {"verb": "stop", "robot": "ball-1"}),
     "robots success": ("ball-1", {"verb": "success"}),
-    "robots watch": ("--count 1", [{"name": "ball-1"}]),
+    "robots watch": ("--count 1", [{"name": "ball-1"}, {"name": "ball-2"}]),
     "events watch": ("--experiment ball --count 1", {"event": "robots"}),
     "metrics prometheus": ("", None),
     "tokens create": ("eve --role viewer", {"name": "eve", "role": "viewer"}),
