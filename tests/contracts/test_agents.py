@@ -193,7 +193,8 @@ def perturb(acting: Acting) -> None:
     before = {k: t.clone() for k, t in state.items()}
     with torch.no_grad():
         for tensor in state.values():
-            tensor.add_(torch.randn(tensor.shape) * 0.05)
+            scale = 0.05 * tensor.abs().clamp(min=1)  # so that large numbers change too
+            tensor.add_(torch.randn(tensor.shape) * scale)
     assert not any(torch.equal(before[k], t) for k, t in state.items())
 
 
