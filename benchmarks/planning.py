@@ -45,17 +45,18 @@ def measure(quick: bool = False) -> Payload:
     """Plans by their size, and planner against actor."""
     torch.set_num_threads(1)
     decisions = 20 if quick else 500
+    sold = _bundle("planet", "laptop" if quick else "", "vectors")
     within = [
-        deadline(replace(PAPER, method=method), BUDGET_S, decisions)
+        _deadline(sold, replace(PAPER, method=method), BUDGET_S, decisions)
         for method in ("shooting", "cem", "mppi", "icem")
     ]
-    return {"rows": _searches(quick), "ratio": _ratios(quick), "deadline": within}
+    return {"rows": _searches(sold, quick), "ratio": _ratios(quick), "deadline": within}
 
 
-def deadline(plan: PlanSettings, budget_s: float, decisions: int) -> Row:
+def _deadline(sold: Bundle, plan: PlanSettings, budget_s: float, decisions: int) -> Row:
     """A plan that has to be ready in time: how late it came, and how much of it was done."""
     act = Act("planner", asdict(plan), budget_s, SystemClock())
-    policy = ready(_bundle("planet", "", "vectors"), act)
+    policy = ready(sold, act)
     rng, carry = np.random.default_rng(0), policy.init()
     obs: dict[str, Any] = SPACES["vectors"].sample()
     took, done = [], []
@@ -78,8 +79,7 @@ def deadline(plan: PlanSettings, budget_s: float, decisions: int) -> Row:
     }
 
 
-def _searches(quick: bool) -> list[Row]:
-    sold = _bundle("planet", "laptop" if quick else "", "vectors")
+def _searches(sold: Bundle, quick: bool) -> list[Row]:
     plans = [QUICK] if quick else [_plan(*search) for search in SEARCHES]
     return [_search(sold, plan, 2 if quick else FEW_STEPS) for plan in plans]
 

@@ -99,7 +99,7 @@ async def serve_web(service: Service) -> AsyncIterator[str]:
     Raises SettingsError when the port is taken, or the certificate is none.
     """
     config = _configure(service)
-    listener = _listen(service.settings)
+    listener = listen(service.settings)
     address = replace(service.settings, port=listener.getsockname()[1]).address
     server = _WebServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -137,12 +137,17 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """A socket where the web server accepts. Raises SettingsError where that cannot be."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=128)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
             "choose another with --port"
         ) from error
+    # asyncio does not set it for such a socket, and each answer then waits 40 ms for the client's
+    # delayed acknowledgement of its headers. What is accepted here inherits it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

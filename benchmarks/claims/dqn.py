@@ -21,8 +21,8 @@ CLAIM = Claim(
     figure="median of 57 Atari games: 79 % of a human for DQN, 223 % for Rainbow",
     value="mean return of 10 episodes",
     arms={
-        "dqn": Lockstep("dqn", ROBOT, STEPS, 0.5, preset="laptop", min_rows=500),
-        "rainbow": Lockstep("dqn", ROBOT, STEPS, 0.5, preset="rainbow-laptop", min_rows=500),
+        "dqn": Lockstep("dqn", ROBOT, STEPS, preset="laptop", min_rows=500),
+        "rainbow": Lockstep("dqn", ROBOT, STEPS, preset="rainbow-laptop", min_rows=500),
         "random": RANDOM,
     },
     controls=("random",),

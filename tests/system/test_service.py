@@ -1,12 +1,15 @@
 """Every registered agent goes through the whole life of an experiment."""
 
 import signal
+from dataclasses import asdict
 
 import pytest
 
+from agents.planet import LAPTOP_PLAN
 from tests.system.harness import TINY, Counter, Server, wait_until
 
-CONFIGS = {"dreamer": TINY}  # those that are too slow as they come
+SMALL = {"size": "tiny", "batch_size": 2, "batch_length": 8, "plan": asdict(LAPTOP_PLAN)}
+CONFIGS = {"dreamer": TINY, "planet": SMALL}  # those that are too slow as they come
 LEARNS_NOTHING = {"random"}
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import machine
 from benchmarks.claims import __main__ as command
 from benchmarks.claims.claim import Claim, Lockstep, Outcome, Script, Verdict, reaches
+from benchmarks.claims.kept import Kept
 from benchmarks.claims.results import Runs
 from benchmarks.claims.table import CLAIMS, claim
 
@@ -96,6 +98,20 @@ def test_every_claim_is_whole(name: str) -> None:
     assert len(found.seeds) >= 3
     verdict = found.judge({arm: [0.0] for arm in found.arms})
     assert isinstance(verdict.holds, bool)
+
+
+def test_what_another_benchmark_kept_is_found_by_its_fields_and_seed(
+    tmp_path: Path, monkeypatch
+) -> None:
+    rows = [{"robot": r, "seed": s, "mean": 10.0 * s} for s in (0, 1) for r in ("a", "b")]
+    machine.write("learned", {"rows": rows}, folder=tmp_path)
+    machine.write("lived", {"rows": [{"tenth": 1, "mean": 3.0}]}, seed=7, folder=tmp_path)
+    monkeypatch.setattr(machine, "RESULTS", tmp_path)
+    assert Kept("learned", "mean", {"robot": "b"}).run(1).value == 10.0
+    assert Kept("lived", "mean", {"tenth": 1}).run(7).value == 3.0
+    for arm in (Kept("learned", "mean", {"robot": "c"}), Kept("lived", "mean", {"tenth": 1})):
+        with pytest.raises(LookupError, match="no row"):
+            arm.run(0)
 
 
 def test_an_agent_that_learns_in_lockstep_has_its_number_of_updates() -> None:

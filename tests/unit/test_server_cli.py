@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server.access import refuse_open_doors
+from server.app import listen
 from server.cli import app
 from server.errors import ServerError, SettingsError
 from server.settings import Settings
@@ -123,6 +125,15 @@ def test_train_hands_its_arguments_on(monkeypatch):
     monkeypatch.setattr("os.execv", lambda program, arguments: ran.append(arguments[1:]))
     runner.invoke(app, ["train", "--lockstep", "--agent", "random", "--seed", "0"])
     assert ran == [["-m", "server.lockstep", "--agent", "random", "--seed", "0"]]
+
+
+def test_an_answer_does_not_wait_for_the_clients_acknowledgement(tmp_path):
+    with (
+        listen(Settings(tmp_path, port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_taken_port_is_an_error_that_says_so(tmp_path):

@@ -1,0 +1,51 @@
+"""Runs that another benchmark has made and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.claims.claim import Outcome
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A row of a benchmark's results.
+
+    Args:
+        file: in `benchmarks/results`, without its ending.
+        value: the field of the row that counts.
+        where: what else the row says, besides the seed, which it or its file tells.
+    """
+
+    file: str
+    value: str
+    where: Mapping[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Where it is, and which commit the run was of."""
+        about = {"file": self.file, "value": self.value, "where": dict(self.where)}
+        return {"kind": "kept", **about, "commit": self._read()["machine"]["commit"]}
+
+    def run(self, seed: int) -> Outcome:
+        """Look it up. Raises LookupError where the benchmark has no such row."""
+        asked, kept = {**self.where, "seed": seed}, self._read()
+        for row in kept["rows"]:
+            if asked.items() <= ({"seed": kept["seed"]} | row).items():
+                return Outcome(float(row[self.value]), more={"file": self.file})
+        raise LookupError(f"{self.file}.json has no row with {asked}")
+
+    def _read(self) -> dict[str, Any]:
+        path = machine.RESULTS / f"{self.file}.json"
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+
+def learned(agent: str, task: str = "pendulum", robot: str = "gym:Pendulum-v1") -> Kept:
+    """What an evaluation came to after a run of `benchmarks.learning`."""
+    file = f"learning_{task}_{agent.replace('-', '_')}"
+    return Kept(file, "evaluation_mean", {"robot": robot})
