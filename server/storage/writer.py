@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 
-from server.storage.models import Base
+from server.storage.models import Base, Metric
 from server.storage.storage import AWAY, Storage
 
 log = logging.getLogger(__name__)
@@ -20,15 +21,18 @@ class Writer:
     Rows are saved in the order in which they were put; one put twice is saved once. While the
     database cannot be written, rows are kept and tried again with the next ones. A row that it
     will never take is logged and dropped, so that it does not stand in the way of the others.
+    When too many wait, the learners' curves among them become half as dense; all else is kept.
 
     Args:
         storage: where the rows go.
         every_s: the longest that a row waits, in seconds.
+        most: rows that wait before curves are thinned.
     """
 
-    def __init__(self, storage: Storage, every_s: float = 0.25) -> None:
+    def __init__(self, storage: Storage, every_s: float = 0.25, most: int = 200_000) -> None:
         self._storage = storage
         self._every_s = every_s
+        self._most = self._thin_at = most
         self._rows: dict[Base, None] = {}  # in order, by identity
         self._closing = asyncio.Event()
         self._saving = asyncio.Lock()
@@ -37,6 +41,8 @@ class Writer:
     def put(self, *rows: Base) -> None:
         """Save these rows soon. Call on the event loop."""
         self._rows.update(dict.fromkeys(rows))
+        if len(self._rows) > self._thin_at:
+            self._thin()
 
     async def flush(self) -> None:
         """Save everything that has been put.
@@ -53,6 +59,7 @@ class Writer:
             except (*AWAY, asyncio.CancelledError):
                 self._rows = batch | self._rows
                 raise
+            self._thin_at = self._most
 
     async def settle(self) -> bool:
         """Save everything that can be saved; what cannot is logged. For who is about to read.
@@ -79,6 +86,18 @@ class Writer:
         if self._task is not None:
             await self._task
         await self.flush()
+
+    def _thin(self) -> None:
+        """Leave out every second point of each curve that waits."""
+        points: Counter[tuple[str, str]] = Counter()
+        for row in [row for row in self._rows if isinstance(row, Metric)]:
+            curve = (row.experiment, row.name)
+            points[curve] += 1
+            if points[curve] % 2 == 0:
+                del self._rows[row]
+        left = len(self._rows)
+        log.warning("%d rows wait for the database: curves were thinned", left)
+        self._thin_at = max(self._most, 2 * left)
 
     async def _run(self) -> None:
         delay = self._every_s

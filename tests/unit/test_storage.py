@@ -2,6 +2,7 @@ import asyncio
 import re
 import threading
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -170,6 +171,32 @@ def test_the_writer_keeps_what_it_could_not_save(storage, full_disk):
 
     asyncio.run(write())
     assert len(storage.episodes("e1")) == 1
+
+
+def test_while_the_database_is_away_curves_are_thinned_and_nothing_else(storage, full_disk):
+    points, episodes = 40, 8
+
+    async def write():
+        writer = Writer(storage, most=64)
+        writer.put(experiment())
+        for i in range(points):
+            told = {"experiment": "e1", "updates": i, "rows": i, "time": i + 1.0, "value": 0.0}
+            writer.put(Metric(name="a", **told), Metric(name="b", **told))
+            if i % 5 == 0:
+                writer.put(episode(i // 5, float(i + 1)))
+        with pytest.raises(OperationalError):
+            await writer.flush()
+        full_disk.clear()
+        await writer.flush()
+
+    asyncio.run(write())
+    assert len(storage.episodes("e1")) == episodes
+    curves = [[m.updates for m in storage.metrics("e1", n, since=0.0)] for n in ("a", "b")]
+    assert curves[0] == curves[1]
+    assert points / 4 <= len(curves[0]) < points
+    assert curves[0][0] == 0
+    assert curves[0][-1] == points - 1
+    assert max(np.diff(curves[0])) <= 4
 
 
 def test_the_background_writer_survives_a_failure(storage, full_disk, caplog):
