@@ -4,7 +4,8 @@ python -m benchmarks.claims [NAME ...] [--arms ARM ...] [--seeds 0 1 2] [--again
 python -m benchmarks.claims --report [NAME ...]
 
 Every run is kept in benchmarks/results/claims/<name>.json as soon as it is made, with a picture
-beside it; runs that are there, of the same settings, are not made again.
+beside it; runs that are there, of the same settings, are not made again. The report of all claims
+is also written to docs/claims.md.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from benchmarks.claims.report import REPORT, page
 from benchmarks.claims.results import Runs
 from benchmarks.claims.table import CLAIMS, claim
 
@@ -43,11 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = sorted(set(names) - set(CLAIMS))
     if unknown:
         parser.error(f"no claim {unknown[0]!r}; there are: {', '.join(sorted(CLAIMS))}")
+    if given.report:
+        text = page({name: Runs(name, claim(name)) for name in names})
+        print(text)
+        if not given.names:
+            REPORT.write_text(text)
+        return
     for name in names:
-        if given.report:
-            print("\n".join(Runs(name, claim(name)).report()))
-        else:
-            run(name, given.arms, given.seeds, given.again)
+        run(name, given.arms, given.seeds, given.again)
 
 
 if __name__ == "__main__":

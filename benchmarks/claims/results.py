@@ -1,14 +1,13 @@
-"""Runs of claims as files, and the report that is made of them."""
+"""Runs of claims as files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, plots
-from benchmarks.claims.claim import Claim, Outcome, Values, mean
+from benchmarks.claims.claim import Claim, Outcome, Values
 
 FOLDER = machine.RESULTS / "claims"
 
@@ -24,7 +23,7 @@ class Runs:
     """
 
     def __init__(self, name: str, claim: Claim, folder: Path = FOLDER) -> None:
-        self._name, self._claim, self._folder = name, claim, folder
+        self._name, self.claim, self._folder = name, claim, folder
         path = folder / f"{name}.json"
         known: list[Run] = json.loads(path.read_text())["runs"] if path.exists() else []
         today = {arm: _plain(claim.arms[arm].settings) for arm in claim.arms}
@@ -37,56 +36,43 @@ class Runs:
     def add(self, arm: str, seed: int, outcome: Outcome) -> None:
         """Keep a run, in place of one of the same arm and seed, and draw all."""
         others = [run for run in self.runs if (run["arm"], run["seed"]) != (arm, seed)]
-        settings = _plain(self._claim.arms[arm].settings)
+        settings = _plain(self.claim.arms[arm].settings)
         new = {"arm": arm, "seed": seed, "value": outcome.value, "settings": settings}
         new |= {"curve": outcome.curve, "more": dict(outcome.more)}
         self.runs = sorted([*others, new], key=lambda run: (run["arm"], run["seed"]))
         rows = [{k: run[k] for k in ("arm", "seed", "value")} | run["more"] for run in self.runs]
-        payload = {"says": self._claim.says, "verdict": self.verdict(), "rows": rows}
+        payload = {"says": self.claim.says, "verdict": self.verdict(), "rows": rows}
         machine.write(self._name, {**payload, "runs": self.runs}, folder=self._folder)
         self._draw()
 
     def values(self) -> Values:
         """By arm, in the order of the claim's; arms without runs are missing."""
-        found = {
-            arm: [r["value"] for r in self.runs if r["arm"] == arm] for arm in self._claim.arms
-        }
+        found = {arm: [r["value"] for r in self.runs if r["arm"] == arm] for arm in self.claim.arms}
         return {arm: values for arm, values in found.items() if values}
 
     def verdict(self) -> str:
         """In words; says what has not been run."""
         values = self.values()
-        missing = [arm for arm in self._claim.arms if arm not in values]
+        missing = [arm for arm in self.claim.arms if arm not in values]
         if missing:
             return f"not run: {', '.join(missing)}"
         seeds = min(len(found) for found in values.values())
-        wanted = len(self._claim.seeds)
+        wanted = len(self.claim.seeds)
         short = f" ({seeds} of {wanted} seeds)" if seeds < wanted else ""
-        return f"{self._claim.judge(values)}{short}"
+        return f"{self.claim.judge(values)}{short}"
 
-    def report(self) -> Iterator[str]:
-        """Lines of Markdown."""
-        claim = self._claim
-        yield f"### {self._name}"
-        yield ""
-        yield f"{claim.says} ({claim.source})"
-        yield ""
-        yield f"- theirs: {claim.figure}"
-        yield f"- ours, {claim.value}:"
-        for arm, values in self.values().items():
-            role = " (control)" if arm in claim.controls else ""
-            spread = f"{min(values):.4g} to {max(values):.4g}, {len(values)} seeds"
-            yield f"    - {arm}{role}: {mean(values):.4g} ({spread})"
-        yield f"- verdict: {self.verdict()}"
-        yield ""
+    @property
+    def picture(self) -> Path:
+        """Of the curves; not there before a run that has one."""
+        return self._folder / f"{self._name}.png"
 
     def _draw(self) -> None:
-        arms = {a: [r["curve"] for r in self.runs if r["arm"] == a] for a in self._claim.arms}
+        arms = {a: [r["curve"] for r in self.runs if r["arm"] == a] for a in self.claim.arms}
         drawn = {a: [c for c in curves if c] for a, curves in arms.items()}
         drawn = {arm: curves for arm, curves in drawn.items() if curves}
         if drawn:
             plots.learning_curve(
-                self._name, drawn, title=self._name, y=self._claim.value, folder=self._folder
+                self._name, drawn, title=self._name, y=self.claim.value, folder=self._folder
             )
 
 

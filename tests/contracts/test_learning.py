@@ -94,6 +94,26 @@ TOYS = {
         32.0,
         config={"batch_size": 64, "widths": (64, 64), "learning_rate": 2e-3, "discount": 0.95},
     ),
+    "world-models": Toy(  # from pictures; its controller has seen nothing but dreams
+        "world-models",
+        'pointmass {"dims": 1, "camera": true}',
+        2300,
+        26.0,
+        ratio=256.0,
+        config={
+            "keys": "camera",
+            "batch_length": 16,
+            "burn_in": 2,
+            "latent": 4,
+            "units": 32,
+            "collect_episodes": 5,
+            "vision_updates": 800,
+            "memory_updates": 700,
+            "population": 16,
+            "deviation": 0.5,
+            "dream_steps": 50,
+        },
+    ),
 }
 
 

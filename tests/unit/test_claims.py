@@ -12,6 +12,7 @@ from benchmarks import machine
 from benchmarks.claims import __main__ as command
 from benchmarks.claims.claim import Claim, Lockstep, Outcome, Script, Verdict, reaches
 from benchmarks.claims.kept import Kept
+from benchmarks.claims.report import REPORT, page
 from benchmarks.claims.results import Runs
 from benchmarks.claims.table import CLAIMS, claim
 
@@ -46,7 +47,9 @@ def test_a_report_says_what_is_missing_then_the_verdict_with_its_spread(tmp_path
         if seed == 0:
             assert runs.verdict().endswith("(1 of 3 seeds)")
     assert runs.verdict().startswith("reproduced: the worst seed has 100")
-    lines = "\n".join(runs.report())
+    lines = page({"toy": runs})
+    assert "| [toy](#toy) | reproduced (3 seeds) |" in lines
+    assert "toy.png)" in lines
     assert "learner: 101 (100 to 102, 3 seeds)" in lines
     assert "idler (control): 1 (0 to 2, 3 seeds)" in lines
     assert "twice as good" in lines
@@ -84,10 +87,19 @@ def test_the_command_runs_what_is_not_known_yet(tmp_path: Path, monkeypatch, cap
     command.main(["toy", "--seeds", "1", "2"])
     assert made == [0, 1, 2]
     capsys.readouterr()
+    monkeypatch.setattr(command, "REPORT", tmp_path / "claims.md")
+    command.main(["--report", "toy"])
+    assert "## toy" in capsys.readouterr().out
+    assert not (tmp_path / "claims.md").exists()
     command.main(["--report"])
-    assert "### toy" in capsys.readouterr().out
+    assert (tmp_path / "claims.md").read_text() == capsys.readouterr().out[:-1]
     with pytest.raises(SystemExit):
         command.main(["nonsense"])
+
+
+def test_the_report_is_of_the_runs_that_are_kept() -> None:
+    today = page({name: Runs(name, claim(name)) for name in sorted(CLAIMS)})
+    assert REPORT.read_text() == today, "make claims writes it anew"
 
 
 @pytest.mark.parametrize("name", CLAIMS)

@@ -1,0 +1,56 @@
+"""How the claims stand, as a page of Markdown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from benchmarks import machine
+from benchmarks.claims.claim import mean
+from benchmarks.claims.results import Runs
+
+REPORT = machine.ROOT / "docs" / "claims.md"
+_HEAD = """# What the papers claim, and what comes of it here
+
+Written by `make claims` from `benchmarks/results/claims`. Each claim has runs of its own, small
+enough for two cores, with controls: arms that lack what the claim says helps. A value is the mean
+of its seeds, with the worst and the best. `python -m benchmarks.claims NAME` makes the runs that
+are missing.
+"""
+
+
+def page(claims: Mapping[str, Runs]) -> str:
+    """A table of verdicts, then each claim with its figures."""
+    rows = [f"| [{name}](#{name}) | {_short(runs)} |" for name, runs in claims.items()]
+    table = ["| claim | verdict |", "|---|---|", *rows, ""]
+    parts = [line for name, runs in claims.items() for line in section(name, runs)]
+    return "\n".join([_HEAD, *table, *parts])
+
+
+def section(name: str, runs: Runs) -> Iterator[str]:
+    """What a source says of one claim, and what its runs came to."""
+    claim = runs.claim
+    yield f"## {name}"
+    yield ""
+    yield f"{claim.says} ({claim.source})"
+    yield ""
+    yield f"- theirs: {claim.figure}"
+    yield f"- ours, {claim.value}:"
+    for arm, values in runs.values().items():
+        role = " (control)" if arm in claim.controls else ""
+        spread = f"{min(values):.4g} to {max(values):.4g}, {len(values)} seeds"
+        yield f"    - {arm}{role}: {mean(values):.4g} ({spread})"
+    yield f"- verdict: {runs.verdict()}"
+    yield ""
+    if runs.picture.exists():
+        yield f"![{name}]({os.path.relpath(runs.picture, REPORT.parent)})"
+        yield ""
+
+
+def _short(runs: Runs) -> str:
+    """The verdict without its reasons, and with the seeds that it rests on."""
+    said, values = runs.verdict(), runs.values()
+    if said.startswith("not run"):
+        return "partly run" if values else "not run"
+    seeds = min(len(found) for found in values.values())
+    return f"{said.partition(':')[0].partition(',')[0]} ({seeds} seed{'s' * (seeds != 1)})"
