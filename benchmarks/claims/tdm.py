@@ -15,6 +15,8 @@ NEAR = 1.5  # times the distance that planning in a model leaves
 WIDTHS = (128, 128)
 GAIN = 0.6  # of the distance that DDPG with HER leaves
 ACTOR_CRITIC = {"actor_widths": WIDTHS, "critic_widths": WIDTHS, "deviation": 0.2, "discount": 0.98}
+MODEL = {"widths": (128, 128, 128), "members": 5}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"ddpg": ACTOR_CRITIC, "mpc": MODEL}
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ def arm(
     agent: str, steps: int, robot: str = ROBOT, episode: int = EPISODE, **config: Any
 ) -> Distance:
     """An agent on the arm of seven joints, or another robot, for so many steps."""
-    small: Mapping[str, Any] = ACTOR_CRITIC if agent == "ddpg" else {"widths": WIDTHS}
-    given = {**small, **config}
+    given = {**SETTINGS.get(agent, {"widths": WIDTHS}), **config}
     learner = Lockstep(agent, robot, steps, UPDATES_PER_ROW, given, preset="laptop", episodes=20)
     return Distance(learner, episode)
 
