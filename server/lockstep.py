@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from robot_client.schema import REWARD, Chunk, space_to_json
 from robot_client.seeds import episode_seed
 from server.errors import Conflict, Invalid
 from server.job import Job
-from server.recording import ROWS_PER_CHUNK, Forget, Recording
+from server.recording import ROWS_PER_CHUNK, LastRewards, Recording
 from server.replay.store import ReplayStore
 from server.torch_policy import OnePolicy, TorchGraphs, live_manifest
 from server.training import (
@@ -63,6 +63,13 @@ from server.training import (
 
 ONLY = "robot"  # stream of a robot that is alone
 _RECENT = 10  # episodes in the running mean
+
+
+class Evaluated(NamedTuple):
+    """Of a robot's episodes that were played to evaluate: their returns and last rewards."""
+
+    returns: list[float]
+    last_rewards: list[float]
 
 
 class Lockstep:
@@ -126,18 +133,21 @@ class Lockstep:
             done = self._collect(name, episode_seed(seed, turn), max_episodes=1, max_steps=steps)
             steps -= done.steps
 
-    def evaluate(self, episodes: int) -> dict[str, list[float]]:
-        """Each robot's returns of `episodes` episodes with the mode; nothing is learned."""
-        found: dict[str, list[float]] = {name: [] for name in self._robots}
-        for name, returns in found.items():
+    def evaluate(self, episodes: int) -> dict[str, Evaluated]:
+        """Each robot's `episodes` episodes with the mode; nothing is learned."""
+        found: dict[str, Evaluated] = {}
+        for name in self._robots:
+            returns: list[float] = []
+            last = LastRewards()
             self._run(
                 name,
-                Forget(),
+                last,
                 explore=False,
                 seed=self._job.seed + 100_000,
                 max_episodes=episodes,
                 on_episode=lambda episode, to=returns: to.append(episode.total_reward),
             )
+            found[name] = Evaluated(returns, last.rewards)
         return found
 
     def acting(self) -> Acting:
@@ -300,17 +310,18 @@ def _described(robot: Robot) -> dict[str, Any]:
 def _results(
     fleet: Mapping[str, Robot],
     curves: Mapping[str, list[tuple[int, float]]],
-    evaluated: Mapping[str, list[float]],
+    evaluated: Mapping[str, Evaluated],
 ) -> dict[str, dict[str, Any]]:
     """What each robot came to, by the name of its stream."""
     return {
         name: {
             "task": fleet[name].task.name,
             "curve": curves[name],
-            "evaluation": returns,
-            "evaluation_mean": float(np.mean(returns)) if returns else None,
+            "evaluation": found.returns,
+            "evaluation_mean": float(np.mean(found.returns)) if found.returns else None,
+            "last_rewards": found.last_rewards,
         }
-        for name, returns in evaluated.items()
+        for name, found in evaluated.items()
     }
 
 

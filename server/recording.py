@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from robot_client.schema import IS_LAST, NO_TAG, Chunk, Columns, Tag
+from robot_client.schema import IS_LAST, NO_TAG, REWARD, Chunk, Columns, Tag
 
 ROWS_PER_CHUNK = 16
 _EPOCH = "lockstep"
@@ -21,6 +21,19 @@ class Forget:
         """Count the episode."""
         self.next_episode = episode + 1
         return 0
+
+
+class LastRewards(Forget):
+    """A recorder that keeps nothing but the reward of each episode's last row."""
+
+    def __init__(self) -> None:
+        self.rewards: list[float] = []
+
+    def append(self, episode: int, columns: Columns, tag: Tag = NO_TAG) -> int:
+        """Look whether it is the last one."""
+        if bool(columns[IS_LAST]):
+            self.rewards.append(float(columns[REWARD]))
+        return super().append(episode, columns, tag)
 
 
 class Recording:

@@ -3,6 +3,13 @@
 The ensemble of PETS (Chua et al. 2018, "Deep reinforcement learning in a handful of trials using
 probabilistic dynamics models"): the spread of a member is chance, what members disagree on is not
 known. A member predicts the change of the observation, the reward, and whether the episode goes on.
+
+Departures from PETS, each measured. A number that is easily predicted would be told with a tiny
+variance, whose inverse then is nearly all of the gradient of what the numbers share: each
+likelihood counts by the root of its variance (Seitzer et al. 2022, "On the pitfalls of
+heteroscedastic uncertainty estimation with probabilistic neural networks", beta = 0.5), and
+numbers that never change do not count. The end has nets of its own, or it would only learn how
+often episodes end.
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from agents.blocks.stacks import Members
 from robot_client.rewards import ACTION_NAME
 from robot_client.schema import ACTION, Task
 
+_BETA = 0.5
 _BOUND_WEIGHT = 0.01  # how much the bounds of the variances are drawn together
 _GOES_ON = 4.0  # log-odds at first: that an episode ends has to be seen
 _POISSON = [math.exp(-1) * sum(1 / math.factorial(k) for k in range(n + 1)) for n in range(8)]
@@ -78,7 +86,7 @@ class Dynamics(nn.Module):
     Args:
         vectors: the observations; what is imagined stays within their bounds.
         actions: A, numbers of an encoded action.
-        widths: of the hidden layers, with SiLU.
+        widths: of the hidden layers, with SiLU; the end's nets have the first of them.
         members: E.
     """
 
@@ -88,9 +96,9 @@ class Dynamics(nn.Module):
         super().__init__()
         n = vectors.width
         self.vectors, self.members = vectors, members
-        self.nets = Members(members, n + actions, widths, 2 * (n + 1) + 1, F.silu)
-        with torch.no_grad():
-            self.nets.biases[-1][..., -1] = _GOES_ON
+        self.nets = Members(members, n + actions, widths, 2 * (n + 1), F.silu)
+        self.ends = Members(members, n + actions, widths[:1], 1, F.silu)
+        nn.init.constant_(self.ends.biases[-1], _GOES_ON)
         self.seen, self.told = Units(n), Units(n + 1)
         self.least = nn.Parameter(torch.full((n + 1,), -10.0))
         self.most = nn.Parameter(torch.full((n + 1,), 0.5))
@@ -98,12 +106,12 @@ class Dynamics(nn.Module):
 
     def forward(self, x: torch.Tensor, action: torch.Tensor) -> Foreseen:
         """(B, N) and (B, A), the same for all members, or (E, B, N) and (E, B, A)."""
-        n = self.told.width
-        raw = self.nets(torch.cat([self.seen.normalise(x), action], -1))
-        mean, spread, goes_on = torch.split(raw, [n, n, 1], -1)
+        inputs = torch.cat([self.seen.normalise(x), action], -1)
+        mean, spread = self.nets(inputs).chunk(2, -1)
         # Bounds that are soft, so that what lies beyond has a slope back (PETS, appendix A.1).
         log_var = self.most - F.softplus(self.most - spread)
-        return Foreseen(mean, self.least + F.softplus(log_var - self.least), goes_on[..., 0])
+        log_var = self.least + F.softplus(log_var - self.least)
+        return Foreseen(mean, log_var, self.ends(inputs)[..., 0])
 
     def step(
         self, x: torch.Tensor, action: torch.Tensor, noise: torch.Tensor | None = None
@@ -130,12 +138,14 @@ class Dynamics(nn.Module):
     def loss(self, seen: Experience) -> tuple[torch.Tensor, Tensors]:
         """() the members' negative log-likelihoods, each of its own share of the rows, and metrics.
 
-        A likelihood is summed over the N + 1 numbers, averaged over the rows, and summed over the
-        members, without its constant and its factor 1/2.
+        A likelihood is summed over those of the N + 1 numbers that vary, each times the root of its
+        variance, averaged over the rows, and summed over the members, without its constant and its
+        factor 1/2.
         """
         found = self(seen.x, seen.action)
         error = (self.told.normalise(_told(seen)) - found.mean).square()
-        unlikely = (error * (-found.log_var).exp() + found.log_var).sum(-1)
+        weight = self.told.varies() * (_BETA * found.log_var.detach()).exp()
+        unlikely = (weight * (error * (-found.log_var).exp() + found.log_var)).sum(-1)
         goes_on = seen.going_on.expand_as(found.goes_on)
         ends = F.binary_cross_entropy_with_logits(found.goes_on, goes_on, reduction="none")
         share = self._shares(torch.cat([seen.x, seen.action, seen.after], -1))

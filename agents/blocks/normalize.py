@@ -159,6 +159,10 @@ class Units(nn.Module):
         """(width,) never below the limit."""
         return self.variance.clamp(min=self.limit**2).sqrt()
 
+    def varies(self) -> torch.Tensor:
+        """(width,) bool: which numbers differ by more than the limit."""
+        return self.variance > self.limit**2
+
     def normalise(self, x: torch.Tensor) -> torch.Tensor:
         """(..., width) in deviations from the mean."""
         return (x - self.mean) / self.deviation()

@@ -108,6 +108,7 @@ class Lockstep:
             result["curve"],
             {
                 "evaluation": result["evaluation"],
+                "last_rewards": result["last_rewards"],
                 "updates": result["updates"],
                 "seconds": result["seconds"],
                 "cpu_seconds": round(time.process_time() - start, 1),

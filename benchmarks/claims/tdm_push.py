@@ -21,7 +21,8 @@ CLAIM = Claim(
     source="Pong et al. 2018; the lecture, TDM results",
     figure="on par with DDPG, and ahead of planning in a model, on half-cheetah and ant; curves"
     " only",
-    value="mean distance of the puck from the goal over 20 episodes (m)",
+    value="distance of the puck from the goal at the end of an episode, mean of 20 (m); drawn is"
+    " the mean over each episode while it learns",
     arms={
         "tdm": arm("tdm", STEPS, ROBOT, EPISODE),
         "ddpg": arm("ddpg", STEPS, ROBOT, EPISODE),

@@ -50,7 +50,9 @@ class GymRobot:
         self.control_hz = float(self._env.metadata.get("render_fps") or DEFAULT_HZ)
         declared = getattr(self._env.unwrapped, "task", None)
         known = declared if isinstance(declared, Task) else Task(env_id)
-        self.task = replace(known, name=env_id)
+        limit = self._env.spec.max_episode_steps if self._env.spec else None
+        steps = known.episode_steps or limit
+        self.task = replace(known, name=env_id, episode_steps=steps)
         self._reading: Reading | None = None
         if options.get("render_mode") == "rgb_array":
             self.picture = self._render

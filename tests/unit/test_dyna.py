@@ -37,13 +37,13 @@ def batch_of(agent: Dyna, action: Any = ARM) -> Tensors:
 
 def moves(agent: Dyna, change: float) -> None:
     """The model thinks that every step adds so much, for sure, and pays 1."""
-    nets = agent.dynamics.nets
+    nets, ends = agent.dynamics.nets, agent.dynamics.ends
     with torch.no_grad():
-        for tensor in (*nets.weights, *nets.biases):
+        for tensor in (*nets.weights, *nets.biases, *ends.weights):
             tensor.zero_()
         nets.biases[-1][..., 0], nets.biases[-1][..., 1] = change, 1.0
         nets.biases[-1][..., 2:4] = -100.0
-        nets.biases[-1][..., 4] = 100.0
+        ends.biases[-1].fill_(100.0)
 
 
 def test_the_base_goes_with_the_actions() -> None:

@@ -62,11 +62,13 @@ def flat(members: int = 1) -> Dynamics:
     return Dynamics(vectors, 1, (), members)
 
 
-def test_the_likelihood_is_the_papers() -> None:
+def test_the_likelihood_counts_by_the_root_of_its_variance() -> None:
     model = flat()
     with torch.no_grad():
         model.nets.weights[0].zero_()
-        model.nets.biases[0].copy_(torch.tensor([0.5, -1.0, -2.0, 3.0, 1.5]))
+        model.nets.biases[0].copy_(torch.tensor([0.5, -1.0, -2.0, 3.0]))
+        model.ends.weights[0].zero_()
+        model.ends.biases[0].fill_(1.5)
         model.seen.variance.fill_(4.0)
         model.told.mean.copy_(torch.tensor([1.0, 0.0]))
     seen = Experience(*(torch.tensor(v) for v in ([[2.0]], [[0.3]], [[4.0]], [1.0], [0.0])))
@@ -75,7 +77,7 @@ def test_the_likelihood_is_the_papers() -> None:
     for error, raw in ((1.0 - 0.5, -2.0), (1.0 + 1.0, 3.0)):
         log_var = 0.5 - softplus(0.5 - raw)
         log_var = -10 + softplus(log_var + 10)
-        expected += error**2 * math.exp(-log_var) + log_var
+        expected += math.exp(log_var / 2) * (error**2 * math.exp(-log_var) + log_var)
     expected += softplus(1.5)  # it thought that it goes on
     assert metrics["loss/model"].item() == pytest.approx(expected, rel=1e-5)
     assert loss.item() == pytest.approx(expected + 0.01 * 2 * 10.5, rel=1e-5)
@@ -86,6 +88,30 @@ def test_the_likelihood_is_the_papers() -> None:
     deviation = math.exp(0.5 * (-10 + softplus(10.5 - softplus(2.5))))
     drawn = model.step(seen.x, seen.action, noise).after.item()
     assert drawn == pytest.approx(3.5 + 2 * deviation, rel=1e-5)
+
+
+def test_numbers_that_never_change_and_rare_ends_leave_the_others_alone() -> None:
+    torch.manual_seed(0)
+    vectors = Vectors(spaces.Dict(x=spaces.Box(-9, 9, (3,), np.float32)))
+    model = Dynamics(vectors, 1, (64, 64), members=1)
+    optimizer = FusedAdam(model.parameters(), 3e-3)
+    for _ in range(600):
+        x, action = torch.rand(128, 3) * 4 - 2, torch.rand(128, 1) * 2 - 1
+        x[:, 1:] = 1.0  # a goal, say
+        change = torch.cat([(2 * x[:, :1]).sin() * action, torch.zeros(128, 2)], -1)
+        over = (x[:, 0] > 1.6).float()  # for a tenth of all rows
+        seen = Experience(x, action, x + change, torch.ones(128), 1 - over)
+        model.learn_units(seen)
+        loss, _ = model.loss(seen)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        found = model.step(x, action)
+    error = (found.after - seen.after)[0, :, 0].square().mean().sqrt()
+    assert error < 0.25 * change[:, 0].std()
+    assert found.going_on[0][over > 0].mean() < 0.3
+    assert found.going_on[0][x[:, 0] < 1.3].mean() > 0.97
 
 
 def test_members_learn_from_shares_of_their_own_that_do_not_change() -> None:

@@ -53,6 +53,8 @@ def test_robots_take_turns_and_their_rows_keep_robot_and_task(tmp_path: Path) ->
     assert point["curve"] == [(r["rows"], r["reward"]) for r in records[::2]]
     assert 0 < point["evaluation_mean"] < 50
     assert pendulum["evaluation_mean"] < -100
+    assert len(pendulum["last_rewards"]) == len(pendulum["evaluation"])
+    assert all(-17 < reward <= 0 for reward in pendulum["last_rewards"])
     starts = [episode["reward"] for episode in records[::2]]
     assert starts[0] != starts[1]
 

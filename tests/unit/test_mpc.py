@@ -27,13 +27,14 @@ def build(**config: Any) -> MPC:
     torch.manual_seed(0)
     full = MPCConfig.model_validate({"widths": (), "members": 2, "per_member": 1, **config})
     agent = MPC(SEEN, ARM, full, torch.device("cpu"))
-    nets = agent.dynamics.nets
+    nets, ends = agent.dynamics.nets, agent.dynamics.ends
     with torch.no_grad():
         nets.weights[0].zero_()
+        ends.weights[0].zero_()
         nets.biases[0].zero_()
         nets.biases[0][0, 0, 0], nets.biases[0][1, 0, 0] = 1.0, 3.0  # change of the first number
         nets.biases[0][:, 0, 2] = torch.tensor([5.0, 7.0])  # reward
-        nets.biases[0][:, 0, -1] = torch.tensor([0.0, 100.0])  # log-odds to go on
+        ends.biases[0][:, 0, 0] = torch.tensor([0.0, 100.0])  # log-odds to go on
     return agent
 
 

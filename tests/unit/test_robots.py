@@ -117,6 +117,12 @@ def test_rates_come_from_the_metadata() -> None:
     assert odd(BOX, BOX).control_hz == 20
 
 
+def test_a_gym_robot_says_how_long_its_episodes_are() -> None:
+    assert make_robot("gym:Pendulum-v1").task.episode_steps == 200
+    assert make_robot("gym:Pendulum-v1", max_episode_steps=30).task.episode_steps == 30
+    assert make_robot("gym:CliffWalking-v1").task.episode_steps is None
+
+
 def test_a_gym_robot_can_be_connected_again() -> None:
     robot = GymRobot("CartPole-v1")
     for _ in range(2):
