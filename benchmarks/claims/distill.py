@@ -114,7 +114,7 @@ def learned(robot: Robot, config: Mapping[str, Any], seed: int, folder: Path) ->
         observation_space=space_to_json(robot.observation_space),
         action_space=space_to_json(robot.action_space),
         seed=seed,
-        train_ratio=32.0,
+        train_ratio=64.0,
         device="cpu",
     )
     lockstep = Lockstep(job, {ONLY: robot}, folder)

@@ -11,13 +11,15 @@ from benchmarks.claims.claim import Claim, Outcome, Values, Verdict, mean
 from server.lockstep import run
 
 ROBOT = "gym:dreamfleet/Sokoban-v0"  # 7 x 7 with the border, 2 boxes, every level a new one
-OPTIONS = {"observe": "planes", "noop": False, "max_episode_steps": 40}
+# Who plays at random solves a third of these levels; of the usual ones, farther from solved, 3 %,
+# from which nobody learns anything in so few steps.
+OPTIONS = {"backwards": 40, "observe": "planes", "noop": False, "max_episode_steps": 40}
 STEPS, LONG = 160_000, 1_000_000  # with the 10 000 rows that the model is fitted to
 LAST = 300  # levels at the end of the run that count
 SOLVED = 5.0  # a solved level brings at least 8, another at most -2
 GATE = 0.12  # of what three steps add to the copy's share
 # One frame shows all that there is. 64 rollouts of 5 steps an update, as in the measurement.
-AGENT = {"frames": 1, "batch_size": 64, "entropy": 0.01, "fits": 64}
+AGENT = {"frames": 1, "batch_size": 64, "entropy": 0.01, "fits": 64, "learning_rate": 2e-3}
 
 
 @dataclass(frozen=True)

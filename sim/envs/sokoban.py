@@ -17,6 +17,7 @@ STEP_REWARD = -0.1
 ON_TARGET = 1.0  # for a box pushed on; the same is lost for one pushed off
 SOLVED = 10.0
 MAX_BOXES = 4
+MAX_BACKWARDS = 60
 
 _RING = "........ ..rrrr.. .r....r. .r.rr.r. .r.rr.r. .r....r. ..rrrr.. ........"
 _CRATE = "kkkkkkkk knllllnk klnllnlk kllnnllk kllnnllk klnllnlk knllllnk kkkkkkkk"
@@ -39,6 +40,8 @@ class Sokoban(Drawn):
     Args:
         size: S, squares in height and width with the border.
         boxes: how many boxes and targets, 1 to 4.
+        backwards: for easier levels, so many random moves away from the solved state, 1 to 60; None
+            takes those that are as far as a short search gets.
         observe: which observation.
         noop: whether there is an action to stay, the last one.
         render_mode: `rgb_array` or None.
@@ -51,13 +54,17 @@ class Sokoban(Drawn):
         self,
         size: int = 10,
         boxes: int = 4,
+        backwards: int | None = None,
         observe: Observe = "image",
         noop: bool = True,
         render_mode: str | None = None,
     ) -> None:
         super().__init__(render_mode)
         _check(size, boxes, observe)
+        if backwards is not None and not 1 <= backwards <= MAX_BACKWARDS:
+            raise ValueError(f"backwards: expected 1 to {MAX_BACKWARDS}, got {backwards}")
         self._size, self._boxes, self._observe = size, boxes, observe
+        self._backwards = backwards
         self.observation_space: spaces.Box
         if observe == "image":
             self.observation_space = spaces.Box(0, 255, (size * TILE, size * TILE, 3), np.uint8)
@@ -80,7 +87,7 @@ class Sokoban(Drawn):
             raise ValueError(
                 f"level: expected {self._size} squares a side, got {given.walls.shape}"
             )
-        self.level = given or generate(self.np_random, self._size, self._boxes)
+        self.level = given or generate(self.np_random, self._size, self._boxes, self._backwards)
         return self._obs(self.level), {"boxes_on_target": self._stored(self.level)}
 
     def step(self, action: np.int64) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:

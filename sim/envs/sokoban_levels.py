@@ -99,20 +99,43 @@ def pushes_needed(targets: frozenset[int], floor: frozenset[int], width: int) ->
     return found
 
 
-def generate(rng: np.random.Generator, size: int, boxes: int) -> Level:
-    """A level of size x size squares with this many boxes, none of them on a target.
+def generate(
+    rng: np.random.Generator, size: int, boxes: int, backwards: int | None = None
+) -> Level:
+    """A level of size x size squares with this many boxes.
 
-    It depends on the generator only, and can be solved in at most `MAX_MOVES` moves.
+    It depends on the generator and what is asked only, and can be solved in at most `MAX_MOVES`
+    moves. No box is on a target; but with `backwards` it is easier: so many random moves lead to it
+    from the solved state, backwards, and some boxes may have stayed.
     """
     while True:
         floor = _carve(rng, size, boxes)
         targets = frozenset(int(s) for s in rng.choice(sorted(floor), boxes, replace=False))
+        if backwards is not None:
+            player, pulled = _wander(rng, floor, targets, size, backwards)
+            if pulled != targets:
+                return Level(~_mask(floor, size), _mask(targets, size), pulled, player)
+            continue
         found = _farthest(rng, floor, targets, size)
         if found is not None:
             walk = distances(found[0], floor - found[1], size)
             near = [square for square, moves in walk.items() if moves <= WALK]
             player = near[rng.integers(len(near))]
             return Level(~_mask(floor, size), _mask(targets, size), found[1], player)
+
+
+def _wander(
+    rng: np.random.Generator, floor: frozenset[int], targets: frozenset[int], size: int, moves: int
+) -> _State:
+    """The player and the boxes after random moves from the solved state, that pull what they can."""
+    player, boxes = int(rng.choice(sorted(floor - targets))), targets
+    for way in rng.integers(4, size=moves):
+        step = steps_of(size)[way]
+        if player + step in floor - boxes:
+            if player - step in boxes:
+                boxes = boxes - {player - step} | {player}
+            player += step
+    return player, boxes
 
 
 def _mask(squares: frozenset[int], size: int) -> NDArray[np.bool_]:

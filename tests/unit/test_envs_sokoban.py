@@ -164,6 +164,18 @@ class TestLevels:
         assert solution is not None
         assert len(solution) <= MAX_MOVES
 
+    @given(
+        seed=st.integers(0, 2**32), boxes=st.integers(1, 3), backwards=st.sampled_from([2, 12, 40])
+    )
+    @settings(max_examples=30, deadline=None)
+    def test_easier_ones_are_solved_by_going_all_the_way_back(self, seed, boxes, backwards):
+        level = generate(np.random.default_rng(seed), 7, boxes, backwards)
+        assert not level.targets.flat[list(level.boxes)].all()
+        assert not level.walls.flat[[level.player, *level.boxes]].any()
+        solution = solve(level)
+        assert solution is not None
+        assert len(solution) <= backwards
+
     def test_levels_differ(self):
         rng = np.random.default_rng(0)
         drawn = [generate(rng, 7, 2) for _ in range(30)]
@@ -247,7 +259,15 @@ def test_after_120_steps_the_episode_is_cut():
 
 
 @pytest.mark.parametrize(
-    "options", [{"boxes": 0}, {"boxes": 5}, {"size": 6, "boxes": 2}, {"observe": "sound"}]
+    "options",
+    [
+        {"boxes": 0},
+        {"boxes": 5},
+        {"size": 6, "boxes": 2},
+        {"observe": "sound"},
+        {"backwards": 0},
+        {"backwards": 61},
+    ],
 )
 def test_arguments_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
