@@ -127,7 +127,7 @@ def generate(
 def _wander(
     rng: np.random.Generator, floor: frozenset[int], targets: frozenset[int], size: int, moves: int
 ) -> _State:
-    """The player and the boxes after random moves from the solved state, that pull what they can."""
+    """The player and the boxes after random moves from the solved state, which pull if they can."""
     player, boxes = int(rng.choice(sorted(floor - targets))), targets
     for way in rng.integers(4, size=moves):
         step = steps_of(size)[way]
