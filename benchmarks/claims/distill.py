@@ -33,10 +33,11 @@ from server.teaching import TaughtSampler, Teacher
 from server.torch_policy import OnePolicy, TorchGraphs, live_manifest
 from server.training import to_tensors
 
-ROBOT, STEPS = "gym:CartPole-v1", 20_000
-TEACHER = {"widths": (128, 128), "discount": 0.98, "target_every": 100, "random_updates": 5000}
+ROBOT, STEPS = "gym:CartPole-v1", 30_000
+TEACHER = {"widths": (128, 128), "n_step": 3, "discount": 0.98, "target_every": 100}
+TEACHER |= {"random_updates": 5000}
 STUDENT = (28, 28)
-UPDATES, EPISODES = 4000, 20
+UPDATES, EPISODES = 12_000, 20
 SHARE, MOST = 0.95, 1 / 15  # of the teacher's return at least, and of its parameters at most
 LOSSES = ("kl", "mse", "nll")
 

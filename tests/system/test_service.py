@@ -1,4 +1,5 @@
-"""Every registered agent goes through the whole life of an experiment."""
+"""An agent that plans and one that learns nothing go through the whole life of an experiment. One
+that acts by a policy goes through more in `test_exactly_once`, and others in `test_every_agent`."""
 
 import signal
 from dataclasses import asdict
@@ -6,15 +7,15 @@ from dataclasses import asdict
 import pytest
 
 from agents.planet import LAPTOP_PLAN
-from tests.system.harness import TINY, Counter, Server, wait_until
+from tests.system.harness import Counter, Server, wait_until
 
 SMALL = {"size": "tiny", "batch_size": 2, "batch_length": 8, "plan": asdict(LAPTOP_PLAN)}
-CONFIGS = {"dreamer": TINY, "planet": SMALL}  # those that are too slow as they come
+CONFIGS = {"planet": SMALL}  # too slow as it comes
 LEARNS_NOTHING = {"random"}
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("agent", ["dreamer", "planet", "random"])  # acts, plans, learns nothing
+@pytest.mark.parametrize("agent", ["planet", "random"])
 def test_an_experiment_starts_learns_pauses_resumes_and_outlives_its_server(tmp_path, agent):
     newest = 0 if agent in LEARNS_NOTHING else 2
     with Server(tmp_path) as server:
