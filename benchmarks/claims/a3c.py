@@ -14,8 +14,8 @@ def judge(values: Values) -> Verdict:
     means = {arm: mean(found) for arm, found in values.items()}
     figures = (
         f"the pole {means['pole']:.0f}, the gate is {POLE_GATE:g}, random"
-        f" {means['random, pole']:.0f}; the maze {means['maze']:.2f}, the gate is"
-        f" {MAZE_GATE:g}, random {means['random, maze']:.2f}; with an LSTM the pole {means['pole, LSTM']:.0f}"
+        f" {means['random, pole']:.0f}; the maze {means['maze']:.2f}, the gate is {MAZE_GATE:g},"
+        f" random {means['random, maze']:.2f}; with an LSTM the pole {means['pole, LSTM']:.0f}"
     )
     return in_parts(
         {

@@ -43,12 +43,13 @@ class Verdict:
 
     holds: bool
     why: str
-    parts: tuple[bool, ...] = ()
+    parts: Mapping[str, bool] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if self.holds:
             return f"reproduced: {self.why}"
-        some = f" but for {sum(self.parts)} of {len(self.parts)} parts" if any(self.parts) else ""
+        parts = self.parts.values()
+        some = f" but for {sum(parts)} of {len(parts)} parts" if any(parts) else ""
         return f"not reproduced{some}, because {self.why}"
 
 
@@ -195,7 +196,7 @@ def reaches(arm: str, level: float, control: str) -> Callable[[Values], Verdict]
 def in_parts(parts: Mapping[str, bool], figures: str) -> Verdict:
     """Judges a claim that says several things: each must hold, and each is named."""
     said = "; ".join(f"{part}: {'yes' if held else 'no'}" for part, held in parts.items())
-    return Verdict(all(parts.values()), f"{said}; {figures}", tuple(parts.values()))
+    return Verdict(all(parts.values()), f"{said}; {figures}", parts)
 
 
 def ranges(values: Values, digits: int = 0) -> str:
