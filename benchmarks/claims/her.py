@@ -73,8 +73,8 @@ def arm(bits: int, relabelled: float) -> Script:
 
 
 def judge(values: Values) -> Verdict:
-    """All sizes must be solved by every seed with HER, and 20 bits by no seed without. Sizes below
-    are shown: with as few steps as here, not even 8 bits are learned without."""
+    """All sizes must be solved by every seed with HER, and 20 bits by no seed without; what fewer
+    bits come to without is shown."""
     worst = {bits: min(values[f"her {bits}"]) for bits in STEPS}
     best = max(values["dqn 20"])
     shares = ", ".join(f"{share:.0%} of {bits} bits" for bits, share in worst.items())
