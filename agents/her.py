@@ -3,6 +3,7 @@
 A policy that is told its goal learns from what it missed as well: rows are replayed with goals that
 were reached later in the same episode, and with the rewards and ends that go with those. Who puts
 them in is the replay, by the robot's declared task; what learns is any learner from transitions.
+The lecture's slide calls it model-based; that is a reading of it: no model is learned here.
 """
 
 from __future__ import annotations

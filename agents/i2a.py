@@ -11,8 +11,9 @@ probabilities, as the papers do; the lecture writes the other divergence, and th
 drops a minus sign, with which it would be driven away. The model sees the last four frames, as the
 lecture draws it (`frames`: 1 is enough where nothing is hidden). It is fitted to the first rows, of
 random actions as the lecture has it or of an A3C that learns meanwhile without imagination as the
-paper has it (`collect`), then kept up to date. The paper's losses are kept, with entropy, of which
-the slide says nothing.
+paper has it (`collect`), then kept up to date. It predicts the reward as a number, by its squared
+error, where the paper has a class for each reward that there is. The paper's losses are kept, with
+entropy, of which the slide says nothing.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ learning") and STEVE (Buckman et al. 2018).
 
 DDPG, whose critic learns from what a learned model expects of the policy for some steps more, and
 from the target critic only of where those lead to. The robot acts by a plain actor. Without such
-steps it is DDPG, number by number.
+steps it is DDPG, number by number. The lecture's MBVE, "model-based value estimation", is the same
+paper by the title of its preprint.
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@ discount, and neither rewards nor ends of the task count. The network's own outp
 be, f, and Q = -|g - f|: a model of many steps at once. What acts is the actor with its time running
 out, or one of the lecture's two forms of control: the best of many actions, or the best of many
 goals by what the task would pay there, if they can be reached in time.
+
+Where sources differ. The lecture's slide says that it does predict the next state; it does not: it
+predicts how far from the goal one will be. The slide's Q is one number, the paper's a vector, a
+distance for each number of the goal; so is ours.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import variance
 from typing import Any, Protocol
 
 from agents.registry import agent_class
@@ -31,13 +33,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a claim holds here, and why one thinks so, in a few words and numbers."""
+    """Whether a claim holds here.
+
+    Args:
+        holds: in all that it says.
+        why: one thinks so, in a few words and numbers.
+        parts: of a claim that says several things, which of them hold.
+    """
 
     holds: bool
     why: str
+    parts: Mapping[str, bool] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"reproduced: {self.why}" if self.holds else f"not reproduced, because {self.why}"
+        if self.holds:
+            return f"reproduced: {self.why}"
+        parts = self.parts.values()
+        some = f" but for {sum(parts)} of {len(parts)} parts" if any(parts) else ""
+        return f"not reproduced{some}, because {self.why}"
 
 
 class Arm(Protocol):
@@ -149,8 +162,9 @@ class Claim:
         value: what the numbers of the runs are.
         arms: by name.
         controls: names of the arms without what the claim says helps.
-        judge: decides, from the values of all arms.
+        judge: decides, from the values of all arms; asks for all that `says` says, and no less.
         seeds: that a verdict should rest on.
+        chance: whether runs of an arm differ by their seed; where not, one is enough.
     """
 
     says: str
@@ -161,6 +175,7 @@ class Claim:
     controls: tuple[str, ...]
     judge: Callable[[Values], Verdict]
     seeds: tuple[int, ...] = (0, 1, 2)
+    chance: bool = True
 
 
 def mean(values: Sequence[float]) -> float:
@@ -177,3 +192,22 @@ def reaches(arm: str, level: float, control: str) -> Callable[[Values], Verdict]
         return Verdict(worst >= level > best, why)
 
     return judge
+
+
+def in_parts(parts: Mapping[str, bool], figures: str) -> Verdict:
+    """Judges a claim that says several things: each must hold, and each is named."""
+    said = "; ".join(f"{part}: {'yes' if held else 'no'}" for part, held in parts.items())
+    return Verdict(all(parts.values()), f"{said}; {figures}", parts)
+
+
+def ranges(values: Values, digits: int = 0) -> str:
+    """Every arm's mean, with its worst and best seed."""
+    return ", ".join(
+        f"{arm} {mean(v):.{digits}f} ({min(v):.{digits}f} to {max(v):.{digits}f})"
+        for arm, v in values.items()
+    )
+
+
+def blur(some: Sequence[float], others: Sequence[float]) -> float:
+    """How far two means may lie apart by chance: twice the standard error of their difference."""
+    return 2 * math.sqrt(sum(variance(v) / len(v) for v in (some, others) if len(v) > 1))

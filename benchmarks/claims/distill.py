@@ -195,8 +195,8 @@ def judge(values: Values) -> Verdict:
 
 
 CLAIM = Claim(
-    says="A student with a fifteenth of the parameters acts as well as its teacher, by each of the"
-    " three losses.",
+    says="A student with a fifteenth of the parameters earns at least 95 % of what its teacher"
+    " does, by each of the three losses.",
     source="Rusu et al. 2016",
     figure="up to 15 times smaller without loss on Atari games, the KL with sharpening best",
     value="return as a share of the teacher's",

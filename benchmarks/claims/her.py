@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims.claim import Claim, Curve, Outcome, Script, Values, Verdict
+from benchmarks.claims.claim import Claim, Curve, Outcome, Script, Values, Verdict, in_parts
 from server.lockstep import preset, run
 
 EPISODES = 100  # of the evaluation
@@ -73,16 +73,20 @@ def arm(bits: int, relabelled: float) -> Script:
 
 
 def judge(values: Values) -> Verdict:
-    """All sizes must be solved by every seed with HER, and 20 bits by no seed without."""
+    """All sizes must be solved by every seed with HER, and 20 bits by no seed without; what fewer
+    bits come to without is shown."""
     worst = {bits: min(values[f"her {bits}"]) for bits in STEPS}
     best = max(values["dqn 20"])
     shares = ", ".join(f"{share:.0%} of {bits} bits" for bits, share in worst.items())
     why = f"the worst seeds reach {shares}; without HER, 20 bits at best {best:.0%}"
-    return Verdict(min(worst.values()) >= GATE and best <= FAILURE, why)
+    return in_parts(
+        {"HER learns all sizes": min(worst.values()) >= GATE, "DQN does not": best <= FAILURE}, why
+    )
 
 
 CLAIM = Claim(
-    says="Goals put in afterwards make huge spaces of goals with a sparse reward learnable.",
+    says="Goals put in afterwards make spaces of up to 2**40 goals with a sparse reward learnable;"
+    " without them 2**20 are not.",
     source="Andrychowicz et al. 2017, section 3.1",
     figure="DQN alone fails beyond about 13 bits, with HER it solves up to 50",
     value="share of goals reached in 100 episodes",

@@ -36,7 +36,8 @@ class Kept:
         asked, kept = {**self.where, "seed": seed}, self._read()
         for row in kept["rows"]:
             if asked.items() <= ({"seed": kept["seed"]} | row).items():
-                return Outcome(float(row[self.value]), more={"file": self.file})
+                more = {"file": self.file, **{k: row[k] for k in ("cpu_seconds",) if k in row}}
+                return Outcome(float(row[self.value]), more=more)
         raise LookupError(f"{self.file}.json has no row with {asked}")
 
     def _read(self) -> dict[str, Any]:
@@ -49,3 +50,8 @@ def learned(agent: str, task: str = "pendulum", robot: str = "gym:Pendulum-v1") 
     """What an evaluation came to after a run of `benchmarks.learning`."""
     file = f"learning_{task}_{agent.replace('-', '_')}"
     return Kept(file, "evaluation_mean", {"robot": robot})
+
+
+def claimed(claim: str, arm: str) -> Kept:
+    """What the runs of an arm of another claim came to."""
+    return Kept(f"claims/{claim}", "value", {"arm": arm})

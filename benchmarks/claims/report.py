@@ -14,8 +14,8 @@ _HEAD = """# What the papers claim, and what comes of it here
 
 Written by `make claims` from `benchmarks/results/claims`. Each claim has runs of its own, small
 enough for two cores, with controls: arms that lack what the claim says helps. A value is the mean
-of its seeds, with the worst and the best. `python -m benchmarks.claims NAME` makes the runs that
-are missing.
+of its seeds, with the least and the most; behind it stand the processor's seconds of a run, where
+they were measured. `python -m benchmarks.claims NAME` makes the runs that are missing.
 """
 
 
@@ -38,8 +38,10 @@ def section(name: str, runs: Runs) -> Iterator[str]:
     yield f"- ours, {claim.value}:"
     for arm, values in runs.values().items():
         role = " (control)" if arm in claim.controls else ""
-        spread = f"{min(values):.4g} to {max(values):.4g}, {len(values)} seeds"
-        yield f"    - {arm}{role}: {mean(values):.4g} ({spread})"
+        spread = f"{_number(min(values))} to {_number(max(values))}, {_seeds(len(values))}"
+        seconds = runs.seconds(arm)
+        cost = f", {mean(seconds):.1f} s" if seconds else ""
+        yield f"    - {arm}{role}: {_number(mean(values))} ({spread}){cost}"
     yield f"- verdict: {runs.verdict()}"
     yield ""
     if runs.picture.exists():
@@ -53,4 +55,13 @@ def _short(runs: Runs) -> str:
     if said.startswith("not run"):
         return "partly run" if values else "not run"
     seeds = min(len(found) for found in values.values())
-    return f"{said.partition(':')[0].partition(',')[0]} ({seeds} seed{'s' * (seeds != 1)})"
+    return f"{said.partition(':')[0].partition(',')[0]} ({_seeds(seeds)})"
+
+
+def _number(value: float) -> str:
+    """To four digits, but none of a whole number's is left out."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"

@@ -50,6 +50,11 @@ class Runs:
         found = {arm: [r["value"] for r in self.runs if r["arm"] == arm] for arm in self.claim.arms}
         return {arm: values for arm, values in found.items() if values}
 
+    def seconds(self, arm: str) -> list[float]:
+        """Of a processor, for each run of an arm that says."""
+        known = [run["more"].get("cpu_seconds") for run in self.runs if run["arm"] == arm]
+        return [found for found in known if found is not None]
+
     def verdict(self) -> str:
         """In words; says what has not been run."""
         values = self.values()

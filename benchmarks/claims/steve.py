@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from agents.blocks.expansion import horizon_values, steve
-from benchmarks.claims.claim import Claim, Outcome, Values, Verdict, mean
+from benchmarks.claims.claim import Claim, Outcome, Values, Verdict, in_parts, mean, ranges
 
 STATES = 100  # 0 to 99, from which it goes on to the end; a step earns -1, the last one 100
 CRITICS, MODELS, HORIZON = 8, 8, 5
 UPDATES, SHOWN = 1450, 50
 WRONG = 0.1  # how often a wrong model jumps anywhere
+ALIKE = 1.1  # times the error without a model, that counts as no worse
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,15 @@ class Chain:
 def judge(values: Values) -> Verdict:
     """A true model beats none, a wrong one is worse than none, and with weights it is not."""
     means = {arm: mean(found) for arm, found in values.items()}
-    why = ", ".join(f"{arm} {value:.0f}" for arm, value in means.items())
-    helps = means["true model"] < means["no model"] < means["wrong model"]
-    return Verdict(helps and means["weighted"] < 1.1 * means["no model"], why)
+    none = means["no model"]
+    return in_parts(
+        {
+            "a true model helps": means["true model"] < none,
+            "a wrong one hurts": means["wrong model"] > none,
+            "weights save from it": means["weighted"] < ALIKE * none,
+        },
+        ranges(values),
+    )
 
 
 CLAIM = Claim(

@@ -34,6 +34,7 @@ CLAIMS: dict[str, str] = {
     "world-models-car": "benchmarks.claims.world_models_car",
     "world-models-cover": "benchmarks.claims.world_models_cover",
     "world-models-dream": "benchmarks.claims.world_models_dream",
+    "world-models-sizes": "benchmarks.claims.world_models_sizes",
 }
 
 

@@ -25,7 +25,9 @@ def arm(**config: Any) -> Lockstep:
 CLAIM = Claim(
     says="A linear controller on code and memory drives better than one on the code alone.",
     source="Ha and Schmidhuber 2018, table 1",
-    figure="mean of 100 tracks: z 632, z with a hidden layer 788, z and h 906",
+    figure="mean of 100 tracks: z 632 +- 251, z with a hidden layer 788 +- 141, z and h 906 +- 21."
+    " The lecture's other rows are third parties' results: DQN 343 +- 18, A3C with continuous"
+    " actions 591 +- 45, with discrete ones 652 +- 10, a leaderboard's best 838 +- 11",
     value="mean return of 20 tracks",
     arms={
         "z and h": arm(),

@@ -39,6 +39,9 @@ class Belief(Protocol):
 class Gaussian:
     """Independent normal numbers, clipped to the bounds; in time, noise of a power spectrum.
 
+    PETS' CEM truncates what it draws, and keeps a share of the old variance; here what lies outside
+    is clipped, as in iCEM, and it is the deviation that keeps a share.
+
     Args:
         location, std: (H, A).
         actions: for the bounds.

@@ -18,7 +18,8 @@ from benchmarks.claims.table import CLAIMS, claim
 
 
 def learns(seed: int) -> Outcome:
-    return Outcome(100.0 + seed, [(0, 0.0), (10, 100.0 + seed)], {"updates": 5})
+    more = {"updates": 5, "cpu_seconds": 2.0 + seed}
+    return Outcome(100.0 + seed, [(0, 0.0), (10, 100.0 + seed)], more)
 
 
 def idles(seed: int) -> Outcome:
@@ -50,8 +51,8 @@ def test_a_report_says_what_is_missing_then_the_verdict_with_its_spread(tmp_path
     lines = page({"toy": runs})
     assert "| [toy](#toy) | reproduced (3 seeds) |" in lines
     assert "toy.png)" in lines
-    assert "learner: 101 (100 to 102, 3 seeds)" in lines
-    assert "idler (control): 1 (0 to 2, 3 seeds)" in lines
+    assert "learner: 101 (100 to 102, 3 seeds), 3.0 s\n" in lines
+    assert "idler (control): 1 (0 to 2, 3 seeds)\n" in lines
     assert "twice as good" in lines
     assert (tmp_path / "toy.png").stat().st_size > 1000
     kept = json.loads((tmp_path / "toy.json").read_text())
@@ -107,20 +108,36 @@ def test_every_claim_is_whole(name: str) -> None:
     found = claim(name)
     assert set(found.controls) <= set(found.arms)
     assert all(json.dumps(arm.settings) for arm in found.arms.values())
-    assert len(found.seeds) >= 3
+    assert len(found.seeds) >= (3 if found.chance else 1)
     verdict = found.judge({arm: [0.0] for arm in found.arms})
     assert isinstance(verdict.holds, bool)
+
+
+def test_numbers_that_are_counted_are_shown_in_full(tmp_path: Path) -> None:
+    def count(seed: int) -> Outcome:
+        return Outcome(4_348_547.0)
+
+    found = replace(TOY, arms={**TOY.arms, "learner": Script(count, {})}, seeds=(0,), chance=False)
+    runs = Runs("toy", found, tmp_path)
+    for arm in found.arms:
+        runs.add(arm, 0, found.arms[arm].run(0))
+    lines = page({"toy": runs})
+    assert "learner: 4348547 (4348547 to 4348547, 1 seed)\n" in lines
+    assert "| [toy](#toy) | reproduced (1 seed) |" in lines
 
 
 def test_what_another_benchmark_kept_is_found_by_its_fields_and_seed(
     tmp_path: Path, monkeypatch
 ) -> None:
-    rows = [{"robot": r, "seed": s, "mean": 10.0 * s} for s in (0, 1) for r in ("a", "b")]
+    rows = [
+        {"robot": r, "seed": s, "mean": 10.0 * s, "cpu_seconds": 2.5} for s in (0, 1) for r in "ab"
+    ]
     machine.write("learned", {"rows": rows}, folder=tmp_path)
     machine.write("lived", {"rows": [{"tenth": 1, "mean": 3.0}]}, seed=7, folder=tmp_path)
     monkeypatch.setattr(machine, "RESULTS", tmp_path)
     assert Kept("learned", "mean", {"robot": "b"}).run(1).value == 10.0
-    assert Kept("lived", "mean", {"tenth": 1}).run(7).value == 3.0
+    assert Kept("learned", "mean", {"robot": "b"}).run(1).more["cpu_seconds"] == 2.5
+    assert Kept("lived", "mean", {"tenth": 1}).run(7) == Outcome(3.0, more={"file": "lived"})
     for arm in (Kept("learned", "mean", {"robot": "c"}), Kept("lived", "mean", {"tenth": 1})):
         with pytest.raises(LookupError, match="no row"):
             arm.run(0)

@@ -192,6 +192,15 @@ def batch_of(of: WorldModels, seed: int = 0) -> Tensors:
     return found
 
 
+def test_it_reports_what_the_dashboard_has_words_for() -> None:
+    found = agent(collect_episodes=0)
+    found.train(batch_of(found))
+    pictures = found.report(batch_of(found, 1))
+    assert set(pictures) == {"seen", "dreamt"}
+    heights = {name: film.shape[1] for name, film in pictures.items()}
+    assert heights == {"seen": 2 * 16, "dreamt": 16}  # truth above what V makes of it; M alone
+
+
 def test_the_phases_follow_each_other_and_each_moves_its_own_part() -> None:
     phased = {"collect_episodes": 100, "vision_updates": 2, "memory_updates": 2}
     found = agent(evolve="dream", **phased)

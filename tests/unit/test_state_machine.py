@@ -173,10 +173,11 @@ class Operators(RuleBasedStateMachine):
             self._store(robot, session.experiment, chunk)
 
     def _store(self, robot, experiment, chunk: Chunk):
+        """Each chunk is sent once, and all of it must be kept."""
         outcome = self.house.fleet.store(experiment).append(robot, chunk)
-        if outcome.stored:
-            self.call(self.house.experiments.stored, robot, experiment, chunk)
-            self.rows[experiment] += outcome.stored
+        assert outcome.stored == chunk.rows
+        self.call(self.house.experiments.stored, robot, experiment, chunk)
+        self.rows[experiment] += chunk.rows
 
     @rule(robot=st.sampled_from(ROBOTS), still=st.booleans(), backlog=st.integers(0, 1))
     def beat(self, robot, still, backlog):
