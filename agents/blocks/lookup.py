@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.agent import Tensors
 from agents.blocks.cells import Cells
@@ -35,12 +36,12 @@ class Lookup(nn.Module):
             raise UnsupportedSpace("observation", f"at most {MAX_ROWS} rows of a table", str(rows))
         self.cells = cells
         self.rows = nn.Parameter(torch.zeros(rows, n))
-        self.register_buffer("_numbers", torch.arange(1.0, choices + 1), persistent=False)
 
     def place(self, obs: Tensors, choice: torch.Tensor) -> torch.Tensor:
         """(B,) int64, which row."""
-        number = (choice * self._numbers).sum(-1).long()
-        return number * self.cells.n + self.cells(obs)
+        number = F.pad(choice, (1, 0), value=0.5).argmax(-1)  # 0 for none
+        found: torch.Tensor = number * self.cells.n + self.cells(obs)
+        return found
 
     def forward(self, obs: Tensors, choice: torch.Tensor) -> torch.Tensor:
         """(B, n)."""
@@ -70,7 +71,8 @@ class Descent(torch.optim.Optimizer):
         """One update; returns the () norm of the gradient."""
         grads: list[torch.Tensor] = [p.grad for p in self._params]  # type: ignore[misc]
         torch._foreach_add_(self._params, grads, alpha=-self.lr)
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        return norm
 
     def state_dict(self) -> dict[str, Any]:
         """Empty."""
