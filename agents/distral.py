@@ -79,7 +79,9 @@ class DistralConfig(OffPolicyConfig):
     columns: Literal["one", "two"] = Field(
         "two", description="A task's policy: from the shared one and its own value, or all its own."
     )
-    alpha: float = Field(0.5, ge=0, le=1, description="Pull of the shared policy.")
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="Pull of the shared policy; the less, the more entropy earns."
+    )
     beta: float = Field(5.0, gt=0, description="Nats of a policy that are worth a return of 1.")
     previous: bool = Field(True, description="Whether the shared policy sees the last action too.")
     floor: float = Field(
@@ -90,7 +92,7 @@ class DistralConfig(OffPolicyConfig):
     tables: bool = Field(False, description="Tables of cells instead of networks.")
     bins: int = Field(8, ge=1, le=2**16, description="Of tables: cells that a number is cut into.")
     limit: float = Field(3.0, gt=0, description="Of tables: bound of numbers that have none.")
-    learning_rate: float = Field(1e-3, gt=0, description="Of the tasks' networks.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of the tasks' networks or tables.")
     shared_learning_rate: float = Field(1e-3, gt=0, description="Of the shared policy.")
 
 
