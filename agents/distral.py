@@ -14,7 +14,14 @@ Both architectures of the paper are here. With two columns a task's policy is p_
 Q_i), normalised: that is the paper's softmax(alpha h + beta f_i), whose own column f_i is the
 task's value and whose other column is the shared policy itself, so that a task moves as soon as the
 shared policy does. With one column it is a network of its own, softmax(f_i), drawn to
-p_0^alpha exp(beta Q_i). Without alpha nothing is shared: independent soft Q-learning, the control.
+p_0^alpha exp(beta Q_i).
+
+A policy that is random earns (1 - alpha) / beta times its entropy at every step. Where steps cost
+less than that, wandering for ever is worth more than arriving. So what shares nothing, the control,
+is not alpha 0 but `floor` 1: the shared policy stays uniform, and all else is as it was.
+
+Instead of networks there can be tables, as in the paper's grid world: a value for each cell, task
+and action, and a shared policy for each cell and last action.
 
 What differs from the paper: the shared policy follows KL(p_i || p_0) in replayed states instead of
 the actions that were taken there, which are an older policy's; states are not weighted by
@@ -34,7 +41,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.agent import Acting, Actor, Tensors
+from agents.blocks.adam import FusedAdam
+from agents.blocks.cells import Cells
 from agents.blocks.explore import DiscreteExplorer
+from agents.blocks.lookup import Descent, Lookup, shares
 from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import OffPolicyAgent, OffPolicyConfig, Widths, step
@@ -55,11 +65,10 @@ class DistralConfig(OffPolicyConfig):
     presets = {  # noqa: RUF012 - a ClassVar of the base
         "laptop": {"widths": (64, 64), "shared_widths": (64,), "target_rate": 0.02},
         "table": {
-            "widths": (),
-            "shared_widths": (),
-            "learning_rate": 0.1,
-            "shared_learning_rate": 0.05,
-            "target_rate": 0.5,
+            "tables": True,
+            "learning_rate": 0.5,
+            "shared_learning_rate": 0.5,
+            "target_rate": 1.0,
             "discount": 0.95,
             "alpha": 1.0,
         },
@@ -70,16 +79,38 @@ class DistralConfig(OffPolicyConfig):
     columns: Literal["one", "two"] = Field(
         "two", description="A task's policy: from the shared one and its own value, or all its own."
     )
-    alpha: float = Field(0.5, ge=0, le=1, description="Pull of the shared policy; 0 shares none.")
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="Pull of the shared policy; the less, the more entropy earns."
+    )
     beta: float = Field(5.0, gt=0, description="Nats of a policy that are worth a return of 1.")
     previous: bool = Field(True, description="Whether the shared policy sees the last action too.")
     floor: float = Field(
-        0.02, ge=0, lt=1, description="Share of the shared policy that is uniform."
+        0.02, ge=0, le=1, description="Share of the shared policy that is uniform; 1 shares none."
     )
     widths: Widths = Field((256, 256), description="Hidden layers of each task's networks.")
     shared_widths: Widths = Field((256,), description="Hidden layers of the shared policy.")
-    learning_rate: float = Field(1e-3, gt=0, description="Of the tasks' networks.")
+    tables: bool = Field(False, description="Tables of cells instead of networks.")
+    bins: int = Field(8, ge=1, le=2**16, description="Of tables: cells that a number is cut into.")
+    limit: float = Field(3.0, gt=0, description="Of tables: bound of numbers that have none.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of the tasks' networks or tables.")
     shared_learning_rate: float = Field(1e-3, gt=0, description="Of the shared policy.")
+
+
+class SharedNetwork(nn.Module):
+    """Observations (B, ...) and one-hot last actions (B, n or 0) -> (B, n) logits."""
+
+    def __init__(self, seen: spaces.Dict, last: int, n: int, widths: Widths) -> None:
+        super().__init__()
+        self.features = Features(seen)
+        width = self.features.width + last
+        self.trunk = stack(width, widths)
+        inner = [width, *widths][-1]
+        self.logits = Dense(inner, n, norm=False, act=False, outscale=0.0, style=RELU)
+
+    def forward(self, obs: Tensors, previous: torch.Tensor) -> torch.Tensor:
+        """(B, n)."""
+        found: torch.Tensor = self.logits(self.trunk(torch.cat([self.features(obs), previous], -1)))
+        return found
 
 
 class SharedPolicy(nn.Module):
@@ -87,17 +118,21 @@ class SharedPolicy(nn.Module):
 
     def __init__(self, seen: spaces.Dict, n: int, config: DistralConfig) -> None:
         super().__init__()
-        self.features, self.floor, self.sees_last = Features(seen), config.floor, config.previous
-        width = self.features.width + (n if config.previous else 0)
-        self.trunk = stack(width, config.shared_widths)
-        last = [width, *config.shared_widths][-1]
-        self.logits = Dense(last, n, norm=False, act=False, outscale=0.0, style=RELU)
+        self.floor, self.last = config.floor, n if config.previous else 0
+        self.logits: Lookup | SharedNetwork
+        if config.tables:
+            self.logits = Lookup(Cells(seen, config.bins, config.limit), self.last, n)
+        else:
+            self.logits = SharedNetwork(seen, self.last, n, config.shared_widths)
 
     def forward(self, obs: Tensors, previous: torch.Tensor) -> torch.Tensor:
         """`previous` is one-hot; zeros where nothing has been done yet."""
-        x = self.features(obs)
-        x = torch.cat([x, previous], -1) if self.sees_last else x
-        return categorical(self.logits(self.trunk(x)), self.floor).log_probs
+        logits = self.logits(obs, previous[:, : self.last])
+        return categorical(logits, self.floor).log_probs
+
+    def shares(self, obs: Tensors, previous: torch.Tensor) -> torch.Tensor:
+        """(B,) how much rows count, see `row_shares`."""
+        return row_shares(self.logits, obs, previous[:, : self.last])
 
 
 class TaskColumns(nn.Module):
@@ -118,6 +153,25 @@ class TaskColumns(nn.Module):
         return (found * task.T[..., None]).sum(0)
 
 
+def task_columns(seen: spaces.Dict, n: int, config: DistralConfig) -> Lookup | TaskColumns:
+    """Numbers (B, n) of observations and one-hot tasks, from a table or from networks."""
+    if config.tables:
+        return Lookup(Cells(seen, config.bins, config.limit), config.tasks, n)
+    return TaskColumns(seen, n, config.tasks, config.widths)
+
+
+def row_shares(
+    net: nn.Module, obs: Tensors, choice: torch.Tensor, action: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(B,) how much the rows of a batch count in a loss: for a network as in their mean, for a
+    table so that each place that is learned about, of an action (B,) or of all, has its own mean.
+    """
+    if not isinstance(net, Lookup):
+        return torch.full_like(choice[:, 0], 1 / len(choice))
+    place = net.place(obs, choice)
+    return shares(place if action is None else place * net.rows.shape[-1] + action.long())
+
+
 class Minds(nn.Module):
     """Everything that makes policies: which tasks there are, the shared policy, the tasks' values,
     and their own policies where these are networks."""
@@ -127,9 +181,8 @@ class Minds(nn.Module):
         self.alpha, self.beta = config.alpha, config.beta
         self.book = TaskBook(config.tasks)
         self.shared = SharedPolicy(seen, n, config)
-        self.values = TaskColumns(seen, n, config.tasks, config.widths)
-        own = TaskColumns(seen, n, config.tasks, config.widths) if config.columns == "one" else None
-        self.own = own
+        self.values = task_columns(seen, n, config)
+        self.own = task_columns(seen, n, config) if config.columns == "one" else None
 
     def policy(self, obs: Tensors, task: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
         """(B, n) log-probabilities of what one does in one's task; the shared ones for none.
@@ -184,10 +237,13 @@ class Distral(OffPolicyAgent):
             self._n, config.random_first, config.random_last, config.random_updates
         ).to(self.device)
         minds, rate = self.minds, config.learning_rate
-        self._optimizers = {"values": self._adam(minds.values, rate)}
-        self._optimizers["shared"] = self._adam(minds.shared, config.shared_learning_rate)
+        self._optimizers = {"values": self._optimizer(minds.values, rate)}
+        self._optimizers["shared"] = self._optimizer(minds.shared, config.shared_learning_rate)
         if minds.own is not None:
-            self._optimizers["own"] = self._adam(minds.own, rate)
+            self._optimizers["own"] = self._optimizer(minds.own, rate)
+
+    def _optimizer(self, net: nn.Module, rate: float) -> Descent | FusedAdam:
+        return Descent(net.parameters(), rate) if self.config.tables else self._adam(net, rate)
 
     def acting(self) -> Acting:
         """The policy of the robot's task; the shared one where the task is not known."""
@@ -214,13 +270,15 @@ class Distral(OffPolicyAgent):
         task = minds.book(codes)
         weight = weight * task.sum(-1)  # nothing is learned from rows of no known task
         metrics, errors = self._learn_values(batch, task, weight)
-        shared = minds.shared(batch, batch[EXTRA_PREFIX + _PREVIOUS])
+        previous = batch[EXTRA_PREFIX + _PREVIOUS]
+        shared = minds.shared(batch, previous)
         if minds.own is not None:
             loss = self.own_loss(batch, task, shared.detach(), weight)
             metrics |= {"loss/own": loss.detach()}
             step(self._optimizers["own"], loss)
         with torch.no_grad():
             policy = minds.policy(batch, task, shared)
+        weight = weight * minds.shared.shares(batch, previous)
         metrics |= self._learn_shared(policy, shared, weight)
         return metrics | minds.book.metrics(), errors * task.sum(-1)
 
@@ -231,14 +289,17 @@ class Distral(OffPolicyAgent):
         KL(p_i || p_0^alpha exp(beta Q_i) / Z), weighted by (B,)."""
         config, policy = self.config, self.minds.policy(batch, task, shared)
         best = drawn_policy(self.minds.values(batch, task), shared, config.alpha, config.beta)
-        return (weight * (policy.exp() * (policy - best.detach())).sum(-1)).mean()
+        assert self.minds.own is not None
+        weight = weight * row_shares(self.minds.own, batch, task)
+        return (weight * (policy.exp() * (policy - best.detach())).sum(-1)).sum()
 
     def _learn_values(
         self, batch: Tensors, task: torch.Tensor, weight: torch.Tensor
     ) -> tuple[Tensors, torch.Tensor]:
         found = self.minds.values(batch, task).gather(-1, batch[ACTION].long()[:, None])[:, 0]
         losses, errors = distance(found, self.target(batch, task))
-        loss = (weight * losses).mean()
+        share = row_shares(self.minds.values, batch, task, batch[ACTION])
+        loss = (weight * share * losses).sum()
         norm = step(self._optimizers["values"], loss)
         self.slow.update(self.minds.values)
         value = found.detach().mean()
@@ -247,9 +308,10 @@ class Distral(OffPolicyAgent):
     def _learn_shared(
         self, policy: torch.Tensor, shared: torch.Tensor, weight: torch.Tensor
     ) -> Tensors:
-        """Draw the shared policy to those of the tasks, by KL(p_i || p_0)."""
+        """Draw the shared policy to those of the tasks, by the sum of KL(p_i || p_0), weighted by
+        (B,)."""
         apart = (policy.exp() * (policy - shared)).sum(-1)
-        loss = (weight * apart).mean()
+        loss = (weight * apart).sum()
         norm = step(self._optimizers["shared"], loss)
         entropy = -(policy.exp() * policy).sum(-1).mean()
         return {"loss/shared": loss.detach(), "entropy": entropy, "grad_norm/shared": norm}

@@ -15,6 +15,7 @@ from torch import nn
 from agents.agent import Agent, AgentConfig, Learned, Tensors, Transitions
 from agents.blocks.adam import FusedAdam
 from agents.blocks.explore import BoxExplorer, RandomShare
+from agents.blocks.lookup import Descent
 from agents.blocks.slow import AveragedCritic, CopiedCritic, SlowCritic
 from agents.blocks.state import (
     check_pattern,
@@ -153,7 +154,7 @@ class OffPolicyAgent(Agent):
         return torch.randn(shape, generator=self._generator, device=self.device)
 
 
-def step(optimizer: FusedAdam, loss: torch.Tensor) -> torch.Tensor:
+def step(optimizer: Descent | FusedAdam, loss: torch.Tensor) -> torch.Tensor:
     """One update of the optimiser's parameters; the () norm of the gradient."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

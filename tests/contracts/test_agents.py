@@ -167,6 +167,22 @@ def test_exported_graphs_act_as_torch_does(name: str, kind: str) -> None:
     acts_as_torch(acting, export, *SPACES[kind])
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_distral_keeps_its_promises_on_tables_too() -> None:
+    cls = agent_class("distral")
+    tables = cls.config_type.model_validate(cls.config_type.presets["table"] | {"batch_size": 4})
+
+    def make() -> Agent:
+        torch.manual_seed(0)
+        return cls(VECTOR, DISCRETE, tables, torch.device("cpu"))
+
+    check_agent(make, VECTOR, DISCRETE)
+    acting = make().acting()
+    export = ActingExport(acting, VECTOR, DISCRETE)
+    perturb(acting)
+    acts_as_torch(acting, export, VECTOR, DISCRETE)
+
+
 def acts_as_torch(
     acting: Acting, export: ActingExport, seen: spaces.Dict, action: ActionSpace
 ) -> None:
