@@ -29,8 +29,9 @@ def changing_maze(seed: int, config: Mapping[str, Any]) -> Outcome:
         eval_episodes=0,
     )
     arrived = [rows for rows, total in result["curve"] if total > 0]
-    curve = [(float(rows), float(k + 1)) for k, rows in enumerate(arrived)]
-    return Outcome(float(len(arrived)), curve)
+    count = float(len(arrived))
+    climbs = [(float(rows), float(k + 1)) for k, rows in enumerate(arrived)]
+    return Outcome(count, [(0.0, 0.0), *climbs, (float(STEPS), count)])
 
 
 def arm(**config: Any) -> Script:
