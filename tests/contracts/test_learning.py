@@ -105,6 +105,7 @@ TOYS = {
             "batch_length": 16,
             "burn_in": 2,
             "latent": 4,
+            "frames": 48,
             "units": 32,
             "collect_episodes": 5,
             "vision_updates": 800,

@@ -54,7 +54,7 @@ NAMES = {  # operation -> what its path names, if not the things that every oper
     "get_job": {"job": "export_job"},
 }
 FEW = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
