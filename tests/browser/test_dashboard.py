@@ -228,5 +228,21 @@ def test_a_page_whose_token_is_revoked_says_so_and_acts_no_more(opened, server, 
     leaving.close()
 
 
+def test_an_open_page_shows_the_gap_after_a_kill(
+    opened, server, tokens, made, robot
+):
+    server.wait_for(made, lambda found: found["state"] == "running")
+    watching = Tab(opened, server.port, tokens["operator"])
+    watching.open(f"/experiments/{made}")
+    assert "server away" not in watching.text("events")
+    server.kill()
+    server.start()
+    watching.wait(lambda: "server away" in watching.text("events"), "the gap as an event")
+    assert "crashed or was killed" in watching.text("events")
+    shown = watching.text("rows")
+    watching.wait(lambda: watching.text("rows") != shown, "rows of the robot, which has come back")
+    watching.close()
+
+
 def test_the_dashboard_leaves_no_files_where_the_server_was_started(server):
     assert ".nicegui" not in os.listdir(os.getcwd())

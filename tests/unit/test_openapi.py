@@ -2,36 +2,21 @@
 
 import re
 from contextlib import suppress
-from random import Random
 
 import jsonschema_rs
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.core import NOT_SET
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from robot_client import keys
 from server.api import examples
 from server.app import build_app
+from tests.conform import CHECKS, check, operations, order
 from tests.unit.furnished import furnished
 from tests.unit.house import in_house
 
 TAR = b"whatever it is, a job finds out"
-ENDLESS = "/api/v1/live"
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
 RIGHT = {  # operation -> the body with which it is done; what is drawn hardly ever is right
     "create_experiment": {"name": "right", "agent": "fake", "preset": "laptop"},
     "export_episodes": {"experiment": "{shown}", "format": "minari"},
@@ -53,19 +38,6 @@ NAMES = {  # operation -> what its path names, if not the things that every oper
     "import_dataset": {"name": "stranger"},
     "get_job": {"job": "export_job"},
 }
-FEW = settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-
-
-@schemathesis.serializer("application/x-tar")
-def tar(_context, value):
-    """Whatever was drawn, as the body of an import."""
-    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 def test_every_operation_can_be_done(tmp_path):
@@ -82,21 +54,6 @@ def test_nothing_undocumented_is_answered(tmp_path):
     with furnished(tmp_path) as (address, headers, names):
         for operation in sorted(operations(address, headers), key=order):
             check(operation, operation.as_strategy(), (address, headers), names)
-
-
-def operations(address, headers):
-    """Every operation that ends."""
-    document = schemathesis.openapi.from_url(f"{address}/openapi.json", headers=headers)
-    found = [operation.ok() for operation in document.get_all_operations()]
-    return [operation for operation in found if operation.path != ENDLESS]
-
-
-def order(operation):
-    """To look comes first, and at a job when there is one; what takes things away comes last."""
-    looking = operation.method == "get" and "{job}" not in operation.path
-    taking = operation.method == "delete" or operation.path.endswith("/revoke")
-    before = operation.path.endswith(("/back", "/restore"))  # a drawn pin or start would refuse it
-    return (not looking, taking, not before, "{job}" in operation.path)
 
 
 def done(operation, where, names):
@@ -148,24 +105,6 @@ def test_what_the_document_forbids_is_refused_as_it_says(tmp_path):
                 wrong = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
                 with suppress(Unsatisfiable):  # any string is a name: none is wrong
                     check(operation, wrong, (address, headers), names)
-
-
-def check(operation, cases, where, names):
-    """Ask with whatever is drawn, for things that are there and for others."""
-    (address, headers), chance = where, Random(0)
-
-    @FEW
-    @given(case=cases)
-    def holds(case):
-        if chance.random() < 0.7:  # else: names that mean nothing
-            for name in set(case.path_parameters or {}) & set(names):
-                case.path_parameters[name] = chance.choice(names[name])
-            if "experiment" in (case.query or {}):
-                case.query["experiment"] = names["experiment"][0]
-        answer = case.call(base_url=address, headers=headers)
-        case.validate_response(answer, checks=CHECKS)
-
-    holds()
 
 
 def test_operation_ids_are_stable_names_and_every_route_tells_its_errors(tmp_path):
