@@ -228,9 +228,7 @@ def test_a_page_whose_token_is_revoked_says_so_and_acts_no_more(opened, server, 
     leaving.close()
 
 
-def test_an_open_page_shows_the_gap_after_a_kill(
-    opened, server, tokens, made, robot
-):
+def test_an_open_page_shows_the_gap_after_a_kill(opened, server, tokens, made, robot):
     server.wait_for(made, lambda found: found["state"] == "running")
     watching = Tab(opened, server.port, tokens["operator"])
     watching.open(f"/experiments/{made}")
