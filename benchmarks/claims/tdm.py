@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.claims.claim import Claim, Curve, Lockstep, Outcome, Values, Verdict, mean
+from benchmarks.claims.claim import Claim, Curve, Lockstep, Outcome, Values, Verdict, in_parts, mean
 
 ROBOT, EPISODE = "gym:dreamfleet/Reach-v0", 50  # steps
 STEPS, EARLY = 6000, 3000
@@ -61,9 +61,19 @@ def judge(values: Values) -> Verdict:
     """TDM must leave a good deal less than HER at the end, be ahead of DDPG at half time, and not
     far from planning in a model, which this task makes easy."""
     left = {name: mean(found) for name, found in values.items()}
-    ahead = left["tdm, half"] < left["ddpg"] and left["tdm"] < GAIN * left["ddpg+her"]
-    why = ", ".join(f"{name} leaves {100 * value:.1f} cm" for name, value in left.items())
-    return Verdict(ahead and left["tdm"] < NEAR * left["mpc"], why)
+    return in_parts(
+        {
+            "better than DDPG with HER": left["tdm"] < GAIN * left["ddpg+her"],
+            "ahead of DDPG at half time": left["tdm, half"] < left["ddpg"],
+            "near planning": left["tdm"] < NEAR * left["mpc"],
+        },
+        distances(left),
+    )
+
+
+def distances(left: Mapping[str, float]) -> str:
+    """What each arm leaves, in words."""
+    return ", ".join(f"{name} leaves {100 * value:.1f} cm" for name, value in left.items())
 
 
 CLAIM = Claim(
