@@ -154,6 +154,17 @@ class Lockstep:
         """What acts, as it has learned so far."""
         return self._agent.acting()
 
+    def report(self) -> dict[str, NDArray[Any]]:
+        """What the agent draws of a batch (`Agent.report`); nothing while there are too few rows.
+
+        Films (T, H, W, C) uint8, or signals (T, K, 2) float32.
+        """
+        batch = None if self._sampler is None else self._sampler.sample()
+        if batch is None:
+            return {}
+        tensors = {k: t.to(self._agent.device) for k, t in to_tensors(batch).items()}
+        return {name: t.cpu().numpy() for name, t in self._agent.report(tensors).items()}
+
     def close(self) -> None:
         """Close files."""
         self._log.close()
