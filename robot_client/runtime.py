@@ -98,7 +98,9 @@ class Runtime:
         )
         limit = silence_s or float(getattr(robot, "silence_s", silence_limit(robot.control_hz)))
         least = min(limit, silence_limit(robot.control_hz))
-        self._watchdog = Watchdog(self._silent, least, SystemClock(), self._urgent, limit - least)
+        self._watchdog = Watchdog(
+            self._silent, least, SystemClock(), self._urgent, limit - least, self._insist
+        )
         self._lost = threading.Event()  # set by the watchdog
         self._reset_s, self._idle_s = reset_s, idle_s
         self._max_episodes, self._max_steps = max_episodes, max_steps
@@ -344,6 +346,11 @@ class Runtime:
     def _urgent(self) -> bool:
         """Whether the robot is to stop: not even a reset may then go on."""
         return self._estop.pulled or self._halted.is_set()
+
+    def _insist(self) -> None:
+        """Called by the watchdog's thread during a reset: it must not outlive an emergency stop."""
+        if self._estop.pulled:
+            self._robot.stop()
 
     def _silent(self) -> None:
         """Called by the watchdog's thread while the loop hangs."""

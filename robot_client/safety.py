@@ -34,6 +34,7 @@ from robot_client.schema import ActionSpace
 
 Numbers = NDArray[np.float64]
 BLEND_S = 0.25
+_LOOK_S = 0.1  # between two looks of a watchdog, at most
 
 
 class SafetyFilter:
@@ -302,6 +303,8 @@ class Watchdog:
         clock: the real one; tests advance it and call `check`.
         urgent: while it is true nothing more is allowed: somebody wants the robot to stop.
         more_s: further seconds that are always allowed, for a robot whose steps take long.
+        insist: called at every look while the loop is in something that may take long. A robot's
+            reset takes back the stop before it, and with that one that came at the same moment.
     """
 
     def __init__(
@@ -311,10 +314,12 @@ class Watchdog:
         clock: Clock,
         urgent: Callable[[], bool] = lambda: False,
         more_s: float = 0.0,
+        insist: Callable[[], None] = lambda: None,
     ) -> None:
         self.fired = False
         self._stop, self._limit, self._clock, self._urgent = stop, limit_s, clock, urgent
         self._more = self._allowed = more_s
+        self._insist = insist
         self._deadline = clock.monotonic() + limit_s + more_s
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -352,9 +357,11 @@ class Watchdog:
         if not self.fired and late + (self._allowed if self._urgent() else 0.0) > 0:
             self.fired = True
             self._stop()
+        if self._allowed > self._more:
+            self._insist()
 
     def _watch(self) -> None:
-        while not self._closing.wait(self._limit / 4):
+        while not self._closing.wait(min(self._limit / 4, _LOOK_S)):
             self.check()
 
 

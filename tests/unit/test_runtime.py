@@ -10,6 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from robot_client.clock import FreeRunningClock
+from robot_client.errors import RobotError
 from robot_client.messages import ANY_EPISODE, Command, CommandDone, Event, PolicyReport
 from robot_client.ports import Episode
 from robot_client.robot import Reading
@@ -299,6 +300,28 @@ def test_an_emergency_stop_reaches_a_robot_that_is_resetting() -> None:
     assert arm.applied == []
     assert estop.pulled
     assert CommandDone(4, "") in server.sent
+
+
+def test_a_reset_that_takes_back_an_emergency_stop_is_stopped_again() -> None:
+    arm, stopped = Arm(), threading.Event()
+    arm.control_hz = 0.1  # by itself the watchdog would wait for 50 s
+    arm.hooks["stop"] = stopped.set
+
+    def reset(seed: int | None) -> None:
+        if seed is None and not estop.pulled:
+            runtime.command(Command(4, "stop", ANY_EPISODE))
+        stopped.clear()  # as drivers do: what comes from now on is a stop of this episode
+        stopped.wait()  # the reset goes on until the robot is stopped; else the test takes too long
+        raise RobotError("stopped while it went to its start")
+
+    arm.hooks["reset"] = reset
+    estop, halted = EmergencyStop(), threading.Event()
+    runtime, _, server = start(arm, Chooser(steady), estop=estop, halted=halted)
+    threading.Timer(1.0, halted.set).start()
+    runtime.run()
+    assert arm.applied == []
+    assert runtime.heartbeat().safety == "estop"
+    assert "safety_stop" not in [e.kind for e in server.sent if isinstance(e, Event)]
 
 
 def test_an_emergency_stop_while_the_policy_chooses_comes_before_its_action() -> None:

@@ -228,6 +228,19 @@ def test_a_robot_of_long_steps_is_stopped_as_soon_as_others_once_it_is_to_stop()
     assert stops == [1]
 
 
+def test_it_insists_while_more_is_allowed_and_only_then() -> None:
+    clock, told = ManualClock(), []
+    watchdog = Watchdog(lambda: None, 1.0, clock, more_s=2.0, insist=lambda: told.append(1))
+    watchdog.check()
+    assert told == []
+    with watchdog.allow(30):
+        watchdog.check()
+        watchdog.check()
+    assert told == [1, 1]
+    watchdog.check()
+    assert told == [1, 1]
+
+
 def test_a_watchdog_that_hangs_in_stop_does_not_keep_the_process() -> None:
     stopping, never = threading.Event(), threading.Event()
 
