@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -39,7 +40,7 @@ async def ask_to_compress(visit: Visit, experiment: str, version: int) -> None:
         ).classes("quiet")
         path = f"/experiments/{quote(experiment, safe='')}/policies/{version}/compress"
         form = _Form(visit, path)
-        await form.build()
+        await form.build(dialog.close)
     dialog.on("hide", dialog.delete)
     dialog.open()
 
@@ -50,7 +51,7 @@ class _Form:
     def __init__(self, visit: Visit, path: str) -> None:
         self._visit, self._path = visit, path
 
-    async def build(self) -> None:
+    async def build(self, close: Callable[[], None]) -> None:
         """Its fields, where NiceGUI stands now."""
         self._trouble = named(ui.label().classes("trouble"), "compress-trouble")
         self._trouble.set_visibility(False)
@@ -70,7 +71,7 @@ class _Form:
         with ui.element("div").classes("form"):
             self._student = await self._student_form()
         with ui.element("div").classes("buttons"):
-            button("Cancel", "close", lambda: None).props("v-close-popup")
+            button("Cancel", "close", close)
             self._button = named(button("Compress", "compress", self._send, "solid"), "compress")
 
     async def _student_form(self) -> SchemaForm:

@@ -179,22 +179,26 @@ class _Policies:
         """Ask which robot is to try a version."""
         with asking() as dialog:
             ui.label(f"Which robot is to try version {version}?").classes("heading")
-            self._robots_to_try(version)
+            self._robots_to_try(version, dialog.close)
         dialog.on("hide", dialog.delete)
         dialog.open()
 
-    def _robots_to_try(self, version: int) -> None:
+    def _robots_to_try(self, version: int, close: Callable[[], None]) -> None:
+        async def choose(ask: Callable[[], Awaitable[None]]) -> None:
+            close()
+            await ask()
+
         here = [r for r in self._visit.house.robots() if r.experiment == self._experiment]
         pins = self._visit.service.experiments.rollout.pins(self._experiment)
         for robot in here:
             path = f"{self._path}/rollout/canaries/{quote(robot.name, safe='')}"
             try_it = self._asked("PUT", path, {"version": version})
-            shown = button(robot.name, "smart_toy", try_it).props("v-close-popup")
+            shown = button(robot.name, "smart_toy", partial(choose, try_it))
             named(shown, f"try-{robot.name}")
             if robot.name in pins:
                 end = self._asked("DELETE", path)
-                shown = button(f"{robot.name}: end its trial", "close", end)
-                named(shown.props("v-close-popup"), f"end-{robot.name}")
+                text = f"{robot.name}: end its trial"
+                named(button(text, "close", partial(choose, end)), f"end-{robot.name}")
         if not here:
             ui.label("No robot is here.").classes("quiet")
 

@@ -64,11 +64,11 @@ class _Reader:
             case ast.FormattedValue(value=value):
                 return self.texts(value, where, seen)
         name = _name(node)
-        if not name or name in seen:
+        if not name or (name, where) in seen:
             return {"*"}
         found = set()
         for value, place in self._values(name, where):
-            found |= self.texts(value, place, (*seen, name))
+            found |= self.texts(value, place, (*seen, (name, where)))
         return {text for text in found if text.startswith("/")} or {"*"}
 
     def _values(self, name, where):

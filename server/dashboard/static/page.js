@@ -64,9 +64,8 @@ function lookThrough(about) {
   const listen = () => {
     if (!chart()) return setTimeout(listen, 50);
     chart().getZr().on("mousemove", (event) => {
-      const place = [event.offsetX, event.offsetY];
-      const [x] = chart().convertFromPixel({ xAxisIndex: 0 }, place) ?? [];
-      if (x !== undefined) lookThrough.to(lookThrough.nearest(x), false);
+      const x = chart().convertFromPixel({ xAxisIndex: 0 }, event.offsetX);
+      if (Number.isFinite(x)) lookThrough.to(lookThrough.nearest(x), false);
     });
     lookThrough.to(0, true);
   };
