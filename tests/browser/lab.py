@@ -1,6 +1,7 @@
 """A stage with something on it: two experiments with rows, versions, pictures and checkpoints."""
 
-from contextlib import contextmanager
+import asyncio
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from robot_client.schema import Chunk, Source, space_to_json
 from server.access import Tokens
+from server.datasets.jobs import work
+from server.datasets.work import Teller, do
 from server.film import encode_png
 from tests.browser.stage import stage
 from tests.unit.dataset_rows import KINDS, columns_of
@@ -40,10 +43,30 @@ class Catalog(Checker):
         return [*await super().agents(), about | {"name": "distill", "schema": schema}]
 
 
+class Hushed(Teller):
+    """Tells an order's progress to its job, not to another process."""
+
+    def __init__(self, progress):
+        self.progress = progress
+
+
+async def work_here(order, progress):
+    """As `server.datasets.jobs.work`, without the seconds that a new process takes; but what opens
+    the replay of an experiment, which this process has open, is work for another."""
+    if order["do"] == "export":
+        return await work(order, progress)
+    return await asyncio.to_thread(do, {**order}, Hushed(progress))
+
+
 @contextmanager
 def lab(home):
     """The stage; `ball` runs and `arm` is stopped; `viewer` is the token of one who only looks."""
-    with patch("tests.unit.house.Checker", Catalog), stage(home) as found:
+    with ExitStack() as changed:
+        changed.enter_context(patch("tests.unit.house.Checker", Catalog))
+        changed.enter_context(patch("server.datasets.jobs.work", work_here))
+        for page in ("policies", "data", "datasets"):  # which look for news all the time then
+            changed.enter_context(patch(f"server.dashboard.{page}._LOOK_S", 0.0))
+        found = changed.enter_context(stage(home))
         found.home = home
         found.ball, found.arm = found.do(furnish(found.house, home))
         found.viewer = Tokens(home).create("visitor", "viewer", "test")[1]
