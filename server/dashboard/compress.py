@@ -36,7 +36,7 @@ async def ask_to_compress(visit: Visit, experiment: str, version: int) -> None:
         ui.label(f"Compress version {version} into a smaller policy").classes("heading")
         ui.label(
             "A new experiment starts, in which a small network learns to act as this version does, "
-            "from copies of it and of the newest rows."
+            "from copies of it and of the newest rows. Robots that join may move at once."
         ).classes("quiet")
         path = f"/experiments/{quote(experiment, safe='')}/policies/{version}/compress"
         form = _Form(visit, path)
@@ -60,7 +60,7 @@ class _Form:
             names = [robot.name for robot in self._visit.house.robots()]
             self._robots = ui.select(
                 names,
-                label="robots; they may move at once",
+                label="robots that join",
                 multiple=True,
                 value=[],
                 new_value_mode="add-unique",

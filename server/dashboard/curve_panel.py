@@ -96,7 +96,7 @@ class CurvePanel:
 
     def _export(self) -> None:
         target = f"/api/v1/metrics/export.csv?experiment={quote(self._experiment, safe='')}"
-        with ui.link(target=target).props("download").classes("quiet line") as link:
+        with ui.link(target=target).props("download").classes("quiet line tight") as link:
             ui.icon("download", size="20px")
             ui.label("CSV")
         named(link, "export-metrics").tooltip("every value of all metrics of the learner")

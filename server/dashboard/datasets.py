@@ -59,7 +59,7 @@ class _Shelf:
         self._seen: Any = None
         with panel("Datasets", more="experiments can begin with them"):
             self._none = ui.label("There is no dataset yet: import one.").classes("quiet")
-            with ui.element("div").classes("scroll") as self._box:
+            with ui.element("div").classes("scroll shelf") as self._box:
                 columns = ("name", "format", "episodes", "rows", "pace", "robots", "tasks")
                 self._body = table(*columns, "imported", "")
 
@@ -79,8 +79,8 @@ class _Shelf:
     def _row(self, dataset: dict[str, Any]) -> None:
         name = dataset["name"]
         with named(ui.element("tr"), f"dataset-{name}"):
-            with cell(), ui.element("div").classes("accepts"):
-                ui.label(name).classes("heading").tooltip(f"sha256 {dataset['sha256']}")
+            with cell(classes="wrap"), ui.element("div").classes("accepts"):
+                ui.label(name).classes("heading wrap").tooltip(f"sha256 {dataset['sha256']}")
                 notes = [*dataset["notes"], *(f"lossy: {column}" for column in dataset["lossy"])]
                 if notes:
                     pill("notes", "warn").tooltip("; ".join(notes))

@@ -67,6 +67,7 @@ class _Policies:
         self._comparison = ComparisonPanel(visit, experiment)
         with panel("Return by version", more="mean, and from the lowest to the highest"):
             self._chart = charts.chart("low").props("data-mark=version-returns")
+            self._none = ui.label("No episode has ended with any of them yet.").classes("quiet")
         with ui.element("section").classes("panel scroll more versions"):
             self._body = table(
                 "version",
@@ -119,6 +120,8 @@ class _Policies:
 
     def _show_chart(self, policies: list[dict[str, Any]]) -> None:
         known = [p for p in reversed(policies) if p["returns"]]
+        self._chart.set_visibility(bool(known))
+        self._none.set_visibility(not known)
         low, mean, high = (
             [[p["version"], p["returns"][name]] for p in known] for name in ("low", "mean", "high")
         )

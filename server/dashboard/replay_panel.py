@@ -81,8 +81,8 @@ class ReplayPanel:
         problems = found["problems"]
         self._state.set_visibility(True)
         show_pill(self._state, "damaged" if problems else "whole", "bad" if problems else "good")
-        counted = f"{number(found['rows'])} rows in {number(found['streams'])} streams"
-        self._problems.text = "; ".join(problems) or f"{counted}, each there once"
+        whole = f"{number(found['rows'])} rows, each there once"
+        self._problems.text = "; ".join(problems) or whole
 
 
 def _row(stream: dict[str, Any]) -> None:
