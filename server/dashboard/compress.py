@@ -51,7 +51,7 @@ class _Form:
     def __init__(self, visit: Visit, path: str) -> None:
         self._visit, self._path = visit, path
 
-    async def build(self, close: Callable[[], None]) -> None:
+    async def build(self, close: Callable[[], object]) -> None:
         """Its fields, where NiceGUI stands now."""
         self._trouble = named(ui.label().classes("trouble"), "compress-trouble")
         self._trouble.set_visibility(False)

@@ -31,6 +31,8 @@ from server.dashboard.parts import button, clock, named
 from server.dashboard.visit import Refused, Visit
 
 _POINTS = 1000
+# As text: of an element the browser's side sets the value anew at each change of the page.
+_SLIDER = '<input type="range" id="episode-row" min="0" value="0" aria-label="row">'
 _MOST_LINES = 8  # of one signal
 _FIRST = (REWARD, ACTION)
 _HIDDEN = {IS_FIRST, IS_LAST, IS_TERMINAL, SOURCE, POLICY_VERSION, TIME_MONOTONIC, TIME_WALL}
@@ -115,8 +117,7 @@ class EpisodeView:
                 .props("data-mark=play")
             )
             play.on("click", js_handler="() => lookThrough.play()").props('id="episode-play"')
-            slider = ui.element("input").props('type=range id="episode-row" min=0 value=0')
-            slider.props["aria-label"] = "row"
+            ui.html(_SLIDER, sanitize=False).classes("slider")
             ui.element("output").props('id="episode-at"').classes("quiet")
 
     def _buttons(self) -> None:

@@ -186,7 +186,7 @@ class _Policies:
         dialog.on("hide", dialog.delete)
         dialog.open()
 
-    def _robots_to_try(self, version: int, close: Callable[[], None]) -> None:
+    def _robots_to_try(self, version: int, close: Callable[[], object]) -> None:
         async def choose(ask: Callable[[], Awaitable[None]]) -> None:
             close()
             await ask()

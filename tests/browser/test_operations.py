@@ -157,6 +157,7 @@ def test_the_slider_moves_the_picture_and_the_pointer_through_the_signals(tab, p
     chart = tab.mark("signals").bounding_box()
     tab.page.mouse.move(chart["x"] + chart["width"] - 20, chart["y"] + 90)  # the last row
     tab.wait(lambda: picture.evaluate(shown) == [18, f"{ROWS - 1}.png"], "the last picture")
+    tab.page.wait_for_timeout(1200)  # the page is shown anew meanwhile
     assert tab.page.locator("#episode-row").input_value() == str(ROWS - 1)
     with tab.page.expect_download() as waiting:
         tab.mark("video-camera").click()
