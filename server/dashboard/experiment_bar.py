@@ -76,9 +76,10 @@ class ExperimentBar:
         """Ask for another name and other notes."""
         experiment = self._visit.service.experiments.get(self._experiment)
         with asking("broad") as dialog:
-            name = ui.input("name", value=experiment.name).props("dense outlined")
-            notes = ui.textarea("notes", value=experiment.notes).props("dense outlined autogrow")
-            named(name, "edit-name"), named(notes, "edit-notes")
+            name = named(ui.input("name", value=experiment.name), "edit-name")
+            name.props("dense outlined")
+            notes = named(ui.textarea("notes", value=experiment.notes), "edit-notes")
+            notes.props("dense outlined autogrow")
 
             async def save() -> None:
                 body = {"name": name.value or "", "notes": notes.value or ""}

@@ -105,8 +105,8 @@ def _words(job: dict[str, Any]) -> str:
     result = job["result"]
     if job["kind"] == "verify":
         return "; ".join(result["problems"]) or f"whole: {result['rows']:,} rows"
-    notes = result["left_out"] if job["kind"] == "export" else result["notes"]
-    said = f"{result['episodes']:,} episodes, {result['rows']:,} rows"
-    return "; ".join(
-        [said, *(f"not in it: {text}" if job["kind"] == "export" else text for text in notes)]
-    )
+    if job["kind"] == "export":
+        notes = [f"not in it: {text}" for text in result["left_out"]]
+    else:
+        notes = result["notes"]
+    return "; ".join([f"{result['episodes']:,} episodes, {result['rows']:,} rows", *notes])
