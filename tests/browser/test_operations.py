@@ -232,13 +232,14 @@ def imported(tab, file):
 
 
 def test_names_are_changed_and_a_robots_refusal_is_told(tab, played):
-    tab.open(f"/experiments/{played.arm}")
+    made = played.ask("POST", "/experiments", {"name": "first", "agent": "fake"}, 201)["id"]
+    tab.open(f"/experiments/{made}")
     tab.mark("do-edit").click()
-    tab.mark("edit-name").fill("the arm")
+    tab.mark("edit-name").fill("second")
     tab.mark("edit-notes").fill("left of the door")
     tab.mark("edit-save").click()
     tab.wait(lambda: "left of the door" in tab.page.inner_text(".content"), "the notes")
-    assert played.ask("GET", f"/experiments/{played.arm}")["name"] == "the arm"
+    assert played.ask("GET", f"/experiments/{made}")["name"] == "second"
     tab.open("/")
     told = len(played.house.fleet.commands)
     tab.mark("reset-arm-1").click()
