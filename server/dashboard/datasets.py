@@ -161,7 +161,9 @@ def _import_form(visit: Visit) -> None:
             named(name, "import-name")
             spaces = ui.select(robots, value="", label="spaces", on_change=choose)
             spaces.props("dense outlined options-dense").classes("filter wider")
-            spaces.tooltip("which spaces a dataset should have that is no export of ours")
+            named(spaces, "import-robot").tooltip(
+                "which spaces a dataset should have that is no export of ours"
+            )
             file = ui.element("input").props('type=file id="import-file" accept=".tar"')
             named(file, "import-file").props["aria-label"] = "the dataset's tar file"
             made = ui.button("Import", icon="file_download", color=None)

@@ -223,7 +223,11 @@ def imported(tab, file):
     tab.mark("import").click()
     tab.wait(lambda: "letters, digits" in tab.text("import-said"), "what is wrong")
     tab.mark("import-name").fill("shown")
-    tab.mark("import").click()
+    choose(tab, "import-robot", "as ball-1")
+    tab.wait(lambda: tab.page.locator("#import").get_attribute("data-robot") == "ball-1")
+    with tab.page.expect_request("**/api/v1/datasets/shown*") as sent:
+        tab.mark("import").click()
+    assert sent.value.url.endswith("?robot=ball-1")
     tab.wait(lambda: tab.mark("dataset-shown").count() == 1, "the dataset")
     assert "Minari" in tab.text("dataset-shown")
     tab.mark("verify-shown").click()
