@@ -42,6 +42,7 @@ _TOLD = (
     "total_reward",
     "policy_last",
     "human_steps",
+    "interventions",
     "ended_at",
     "evaluation",
     "fair",

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_LONGEST_MS = 65_535  # of a frame: the format has 16 bits for it
+
 
 def encode_png(frame: NDArray[np.uint8]) -> bytes:
     """A picture (H, W, 1 or 3) as PNG."""
@@ -22,7 +24,7 @@ def encode_film(frames: Sequence[NDArray[np.uint8]], seconds: float) -> bytes:
     it, and no codec has to be installed."""
     first, *others = [_image(frame) for frame in frames]
     out = io.BytesIO()
-    each = max(1, round(1000 * seconds / len(frames)))
+    each = min(_LONGEST_MS, max(1, round(1000 * seconds / len(frames))))
     first.save(out, "PNG", save_all=True, append_images=others, duration=each, loop=0)
     return out.getvalue()
 

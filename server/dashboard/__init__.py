@@ -35,6 +35,7 @@ PAGES = (
     Page("/", "Fleet", "precision_manufacturing", "main", "server.dashboard.fleet:build"),
     Page("/experiments", "Experiments", "science", "main", "server.dashboard.experiments:build"),
     Page("/new", "New", "add_circle_outline", "main", "server.dashboard.new_experiment:build"),
+    Page("/datasets", "Datasets", "storage", "main", "server.dashboard.datasets:build"),
     Page("/log", "Log", "receipt_long", "main", "server.dashboard.log:build"),
     Page("/settings", "Settings", "vpn_key", "main", "server.dashboard.settings:build"),
     Page(
@@ -64,6 +65,13 @@ PAGES = (
         "fact_check",
         "experiment",
         "server.dashboard.evaluations:build",
+    ),
+    Page(
+        "/experiments/{experiment}/data",
+        "Data",
+        "storage",
+        "experiment",
+        "server.dashboard.data:build",
     ),
     Page(
         "/robots/{robot}/drive",

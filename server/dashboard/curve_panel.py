@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from nicegui import ui
 
 from robot_client.schema import Json
-from server.api.metrics import EPISODE_RETURN
+from server.api.metrics import EPISODE_RETURN, EVALUATION_RETURN, HUMAN_SHARE, INTERVENTIONS
 from server.dashboard import charts
-from server.dashboard.parts import panel
+from server.dashboard.parts import named, panel
 from server.dashboard.series import Axis, Curves
 from server.dashboard.visit import Refused, Visit
 from server.feed import News
 
 _AXES = {"rows": "rows", "minutes": "minutes", "updates": "updates"}
-_NAMES = {EPISODE_RETURN: "return per episode"}
+_NAMES = {
+    EPISODE_RETURN: "return per episode",
+    EVALUATION_RETURN: "return without exploring",
+    HUMAN_SHARE: "share of steps by people",
+    INTERVENTIONS: "take-overs per episode",
+}
 _DRAW_S = 0.9  # a curve that grows more often than this is not easier to read
 
 
@@ -33,6 +40,7 @@ class CurvePanel:
         with panel("Curves"):
             with ui.element("div").classes("bar"):
                 self._controls()
+                self._export()
             self._chart = charts.chart().props("data-mark=curves")
 
     async def refresh(self, heard: list[News]) -> None:
@@ -85,6 +93,13 @@ class CurvePanel:
         self._window.props("dense label throttle=300").classes("smoothing").props(
             "data-mark=smoothing"
         )
+
+    def _export(self) -> None:
+        target = f"/api/v1/metrics/export.csv?experiment={quote(self._experiment, safe='')}"
+        with ui.link(target=target).props("download").classes("quiet line tight") as link:
+            ui.icon("download", size="20px")
+            ui.label("CSV")
+        named(link, "export-metrics").tooltip("every value of all metrics of the learner")
 
     def _offer(self) -> None:
         """What there is to choose from."""

@@ -31,6 +31,8 @@ from server.dashboard.parts import button, clock, named
 from server.dashboard.visit import Refused, Visit
 
 _POINTS = 1000
+# As text: of an element the browser's side sets the value anew at each change of the page.
+_SLIDER = '<input type="range" id="episode-row" min="0" value="0" aria-label="row">'
 _MOST_LINES = 8  # of one signal
 _FIRST = (REWARD, ACTION)
 _HIDDEN = {IS_FIRST, IS_LAST, IS_TERMINAL, SOURCE, POLICY_VERSION, TIME_MONOTONIC, TIME_WALL}
@@ -79,10 +81,7 @@ class EpisodeView:
     def _signals(self, signals: dict[str, Any]) -> None:
         strips = _strips(signals["columns"])
         with ui.element("div").classes("cameras"):
-            pictures = [(camera, ui.element("img")) for camera in signals["cameras"]]
-        for camera, picture in pictures:
-            picture.props["alt"] = camera
-            named(picture, f"frame-{camera}")
+            pictures = [(camera, self._picture(camera)) for camera in signals["cameras"]]
         self._scrubber()
         drawn = ui.echart(_options(strips, signals)).classes("chart").props("data-mark=signals")
         height = _TOP + len(strips) * (_HEIGHT + _GAP)
@@ -98,6 +97,18 @@ class EpisodeView:
         }
         ui.run_javascript(f"lookThrough({json.dumps(about)})")
 
+    def _picture(self, camera: str) -> ui.element:
+        """Where a camera's pictures are shown, and all of them as one file to take along."""
+        path = f"/api/v1{self._path}/{self._episode['id']}/video/{quote(camera, safe='')}.png"
+        with ui.element("div").classes("stack-y tight"):
+            picture = named(ui.element("img"), f"frame-{camera}")
+            picture.props["alt"] = camera
+            with ui.link(target=path).props("download").classes("quiet line") as link:
+                ui.icon("download", size="18px")
+                ui.label(f"{camera} as a video")
+            named(link, f"video-{camera}").tooltip("animated PNG")
+        return picture
+
     def _scrubber(self) -> None:
         with ui.element("div").classes("scrub"):
             play = (
@@ -106,8 +117,7 @@ class EpisodeView:
                 .props("data-mark=play")
             )
             play.on("click", js_handler="() => lookThrough.play()").props('id="episode-play"')
-            slider = ui.element("input").props('type=range id="episode-row" min=0 value=0')
-            slider.props["aria-label"] = "row"
+            ui.html(_SLIDER, sanitize=False).classes("slider")
             ui.element("output").props('id="episode-at"').classes("quiet")
 
     def _buttons(self) -> None:

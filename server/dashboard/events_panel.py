@@ -34,6 +34,7 @@ class EventsPanel:
     ) -> None:
         self._visit, self._experiment, self._kinds = visit, experiment, kinds
         with panel(title):
+            self._none = ui.label("Nothing has happened yet.").classes("quiet")
             self._list = ui.element("div").classes("events").props("data-mark=events")
 
     async def load(self) -> None:
@@ -61,6 +62,7 @@ class EventsPanel:
                 who = f"{event['robot']} · " if event["robot"] else ""
                 ui.label(who + event["kind"].replace("_", " ")).classes("kind")
                 ui.label(event["text"]).classes("quiet")
+        self._none.set_visibility(False)
         row.move(self._list, target_index=0)
         rows = self._list.default_slot.children
         if len(rows) > _SHOWN:

@@ -10,6 +10,7 @@ from nicegui import ui
 from server.dashboard.parts import (
     EXPERIMENT_KINDS,
     LEARNER_KINDS,
+    asking,
     button,
     named,
     pill,
@@ -20,6 +21,7 @@ from server.dashboard.visit import Refused, Visit
 from server.states import DELETABLE
 
 _ICONS = {"start": "play_arrow", "pause": "pause", "resume": "play_arrow", "stop": "stop"}
+_ALWAYS = ("edit", "duplicate")
 _DANGER = ("restarting", "failed", "frozen")
 
 
@@ -55,12 +57,13 @@ class ExperimentBar:
         self._trouble.set_visibility(bool(why))
         may = {*work.allowed(experiment)} | ({"delete"} if experiment.state in DELETABLE else set())
         for verb, shown in self._verbs.items():
-            shown.set_visibility(verb in may or verb == "duplicate")
+            shown.set_visibility(verb in may or verb in _ALWAYS)
 
     def _buttons(self) -> None:
         for verb, icon in _ICONS.items():
             do = partial(self._change, verb)
             self._verbs[verb] = named(button(verb.capitalize(), icon, do), f"do-{verb}")
+        self._verbs["edit"] = named(button("Edit", "edit", self._edit), "do-edit")
         self._verbs["duplicate"] = button("Duplicate", "content_copy", self._duplicate)
         self._verbs["delete"] = button("Delete", "delete_outline", self._delete).props(
             "data-mark=do-delete"
@@ -68,6 +71,26 @@ class ExperimentBar:
 
     async def _change(self, verb: str) -> None:
         await self._visit.act("POST", f"{self._path}/{verb}")
+
+    def _edit(self) -> None:
+        """Ask for another name and other notes."""
+        experiment = self._visit.service.experiments.get(self._experiment)
+        with asking("broad") as dialog:
+            name = named(ui.input("name", value=experiment.name), "edit-name")
+            name.props("dense outlined")
+            notes = named(ui.textarea("notes", value=experiment.notes), "edit-notes")
+            notes.props("dense outlined autogrow")
+
+            async def save() -> None:
+                body = {"name": name.value or "", "notes": notes.value or ""}
+                if await self._visit.act("PATCH", self._path, body):
+                    ui.navigate.reload()
+
+            with ui.element("div").classes("buttons"):
+                button("Cancel", "close", dialog.close)
+                named(button("Save", "check", save, "solid"), "edit-save")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
 
     async def _duplicate(self) -> None:
         try:

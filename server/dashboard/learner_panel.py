@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nicegui import ui
+
 from server.dashboard import charts
 from server.dashboard.parts import panel
 from server.dashboard.series import Curves
@@ -26,6 +28,7 @@ class LearnerPanel:
         self._visit, self._curves, self._experiment = visit, curves, experiment
         self._drawn_at = 0.0
         with panel("Learner"):
+            self._none = ui.label("It has said nothing yet.").classes("quiet")
             self._speed = charts.chart("low").props("data-mark=learner-speed")
             self._ratio = charts.chart("low").props("data-mark=learner-ratio")
 
@@ -35,6 +38,10 @@ class LearnerPanel:
         if now - self._drawn_at < _DRAW_S:
             return
         self._drawn_at = now
+        known = any(self._pairs(name) for name in NAMES)
+        self._none.set_visibility(not known)
+        for drawn in (self._speed, self._ratio):
+            drawn.set_visibility(known)
         self._draw_speed()
         self._draw_ratio()
 

@@ -80,7 +80,9 @@ class _Form:
             new_value_mode="add-unique",
         )
         self._robots.props("dense outlined use-chips").props("data-mark=field-robots")
-        self._datasets = ui.select(datasets, label="begins with", multiple=True, value=[])
+        asked = self._visit.client.request.query_params.getlist("begins-with")
+        chosen = [name for name in datasets if name in asked]
+        self._datasets = ui.select(datasets, label="begins with", multiple=True, value=chosen)
         self._datasets.props("dense outlined use-chips").props("data-mark=field-demonstrations")
         self._notes = ui.input("notes").props("dense outlined").props("data-mark=field-notes")
 

@@ -113,9 +113,17 @@ def button(
     return made
 
 
+@contextmanager
+def asking(classes: str = "") -> Iterator[ui.dialog]:
+    """A dialog; what the block makes stands in it. It belongs to the page, not to the button that
+    has opened it: that may stand in a row which is made anew before the answer."""
+    with ui.context.client, ui.dialog() as dialog, ui.card().classes(f"ask {classes}"):
+        yield dialog
+
+
 async def sure(question: str, yes: str, kind: Kind = "bad") -> bool:
     """Ask before something that cannot be taken back, or that may hurt."""
-    with ui.dialog() as dialog, ui.card().classes("ask"):
+    with asking() as dialog:
         ui.label(question)
         with ui.element("div").classes("buttons"):
             button("Cancel", "close", lambda: dialog.submit(False))

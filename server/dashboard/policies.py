@@ -10,9 +10,11 @@ from urllib.parse import quote
 from nicegui import ui
 
 from server.dashboard import charts
+from server.dashboard.compress import ComparisonPanel, ask_to_compress
 from server.dashboard.parts import (
     NONE,
     Figure,
+    asking,
     button,
     cell,
     clock,
@@ -62,8 +64,10 @@ class _Policies:
                 self._back = back.props("data-mark=roll-back")
                 self._unpin = button("Follow the newest", "update", self._follow_newest)
                 self._unpin.props("data-mark=unpin")
+        self._comparison = ComparisonPanel(visit, experiment)
         with panel("Return by version", more="mean, and from the lowest to the highest"):
             self._chart = charts.chart("low").props("data-mark=version-returns")
+            self._none = ui.label("No episode has ended with any of them yet.").classes("quiet")
         with ui.element("section").classes("panel scroll more versions"):
             self._body = table(
                 "version",
@@ -83,6 +87,7 @@ class _Policies:
         self._loaded_at = self._visit.house.now()
         page = await self._visit.get(f"{self._path}/policies", limit=_DRAWN)
         rollout = await self._visit.get(f"{self._path}/rollout")
+        await self._comparison.load()
         if (page, rollout) == self._seen:
             return
         self._seen = page, rollout
@@ -115,6 +120,8 @@ class _Policies:
 
     def _show_chart(self, policies: list[dict[str, Any]]) -> None:
         known = [p for p in reversed(policies) if p["returns"]]
+        self._chart.set_visibility(bool(known))
+        self._none.set_visibility(not known)
         low, mean, high = (
             [[p["version"], p["returns"][name]] for p in known] for name in ("low", "mean", "high")
         )
@@ -158,27 +165,43 @@ class _Policies:
             pin = self._asked("POST", f"{path}/pin")
             shown = button("Pin", "push_pin", pin, hint="offer this and no later one")
             named(shown, f"pin-{policy['version']}")
-            ask = partial(self._promote, policy["version"])
-            button("Promote", "publish", ask, hint="pin for all robots, and end canaries")
-            one = partial(self._canary_menu, policy["version"])
-            button("Canary", "egg_alt", one, hint="let one robot try it")
+            self._dialogs(policy["version"])
+
+    def _dialogs(self, version: int) -> None:
+        """What is asked about before it is done."""
+        ask = partial(self._promote, version)
+        shown = button("Promote", "publish", ask, hint="pin for all robots, and end canaries")
+        named(shown, f"promote-{version}")
+        one = partial(self._canary_menu, version)
+        named(button("Canary", "egg_alt", one, hint="let one robot try it"), f"canary-{version}")
+        small = partial(ask_to_compress, self._visit, self._experiment, version)
+        shown = button("Compress", "compress", small, hint="have a smaller network learn to do it")
+        named(shown, f"compress-{version}")
 
     def _canary_menu(self, version: int) -> None:
         """Ask which robot is to try a version."""
-        with ui.dialog(value=True), ui.card().classes("ask"), ui.list():
+        with asking() as dialog:
             ui.label(f"Which robot is to try version {version}?").classes("heading")
-            self._robots_to_try(version)
+            self._robots_to_try(version, dialog.close)
+        dialog.on("hide", dialog.delete)
+        dialog.open()
 
-    def _robots_to_try(self, version: int) -> None:
+    def _robots_to_try(self, version: int, close: Callable[[], object]) -> None:
+        async def choose(ask: Callable[[], Awaitable[None]]) -> None:
+            close()
+            await ask()
+
         here = [r for r in self._visit.house.robots() if r.experiment == self._experiment]
         pins = self._visit.service.experiments.rollout.pins(self._experiment)
         for robot in here:
             path = f"{self._path}/rollout/canaries/{quote(robot.name, safe='')}"
             try_it = self._asked("PUT", path, {"version": version})
-            button(robot.name, "smart_toy", try_it).props("v-close-popup")
+            shown = button(robot.name, "smart_toy", partial(choose, try_it))
+            named(shown, f"try-{robot.name}")
             if robot.name in pins:
                 end = self._asked("DELETE", path)
-                button(f"{robot.name}: end its trial", "close", end).props("v-close-popup")
+                text = f"{robot.name}: end its trial"
+                named(button(text, "close", partial(choose, end)), f"end-{robot.name}")
         if not here:
             ui.label("No robot is here.").classes("quiet")
 

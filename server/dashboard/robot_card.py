@@ -10,6 +10,7 @@ from nicegui import ui
 from server.api.schemas import RobotView
 from server.dashboard.health import health_of, is_slow
 from server.dashboard.house import Trace
+from server.dashboard.orders import tell
 from server.dashboard.parts import (
     NONE,
     button,
@@ -150,7 +151,7 @@ class RobotCard:
             self._assigned.set_value(robot.assigned or "")
 
     async def _tell(self, verb: str) -> None:
-        await self._visit.act("POST", f"{self._path}/{verb}", said=f"{self._name}: {verb} sent")
+        await tell(self._visit, self._name, verb)
 
     async def _let_go(self) -> None:
         if await sure(f"Release {self._name}? It may move at once.", "Release"):

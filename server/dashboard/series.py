@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from server.api.metrics import EPISODE_RETURN, EVALUATION_RETURN
+from server.api.metrics import EPISODE_RETURN, EVALUATION_RETURN, HUMAN_SHARE, INTERVENTIONS
 from server.dashboard.parts import running_mean
 from server.dashboard.visit import Visit
 from server.feed import News
@@ -104,7 +104,7 @@ class Curves:
         if news.kind == "metrics":
             values = about["values"]
         elif news.kind == "episode":
-            values = _returns(about)
+            values = _of_episode(about)
         grown = False
         for name, value in values.items():
             series = self._series.get((news.experiment or "", name))
@@ -112,6 +112,12 @@ class Curves:
                 series.points.append(_point(news, series, value))
                 grown = True
         return grown
+
+
+def _of_episode(episode: dict[str, Any]) -> dict[str, float]:
+    """What an episode adds to which metrics, as the service counts it."""
+    share = episode["human_steps"] / max(1, episode["steps"])
+    return _returns(episode) | {HUMAN_SHARE: share, INTERVENTIONS: episode["interventions"]}
 
 
 def _returns(episode: dict[str, Any]) -> dict[str, float]:

@@ -66,18 +66,22 @@ class _Keys:
                 button("Revoke", "block", lambda: self._revoke(key))
 
     async def _enrol(self) -> None:
-        await self._give("enrol", {"key": self._key.value or ""})
+        path = f"/keys/{self._named()}/enrol"
+        await self._give(path, {"key": self._key.value or ""})
 
     async def _rotate(self) -> None:
-        await self._give("rotate", {"key": self._key.value or "", "overlap_s": OVERLAP_S})
+        path = f"/keys/{self._named()}/rotate"
+        await self._give(path, {"key": self._key.value or "", "overlap_s": OVERLAP_S})
 
-    async def _give(self, verb: str, body: dict[str, Any]) -> None:
+    def _named(self) -> str:
+        return quote(self._robot.value or "", safe="")
+
+    async def _give(self, path: str, body: dict[str, Any]) -> None:
         """Enrol or rotate; what is wrong is said at its field."""
         for field in (self._robot, self._key):
             field.error = None
         try:
-            name = quote(self._robot.value or "", safe="")
-            await self._visit.ask("POST", f"/keys/{name}/{verb}", body)
+            await self._visit.ask("POST", path, body)
         except Refused as error:
             (self._key if error.field == "key" else self._robot).error = str(error)
             return

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from nicegui import ui
 
 from robot_client.schema import space_from_json
+from server.dashboard.orders import tell
 from server.dashboard.parts import button, named, panel, pill, show_pill, sure
 from server.dashboard.visit import Refused, Visit
 from server.feed import News
@@ -43,7 +44,7 @@ async def build(visit: Visit, robot: str) -> None:
         box.props["data-keys"] = json.dumps([*about["keys"], *_ARROWS])
         _state(visit, robot, path)
         if visit.may_act:
-            _orders(visit, robot, path)
+            _orders(visit, robot)
             said = named(ui.element("div").classes("said"), "said")
             said.props("id=drive-said role=status aria-live=polite")
         with ui.element("div").classes("seat"):
@@ -78,13 +79,10 @@ def _state(visit: Visit, robot: str, path: str) -> None:
     visit.follow(refresh)
 
 
-def _orders(visit: Visit, robot: str, path: str) -> None:
-    async def tell(verb: str) -> None:
-        await visit.act("POST", f"{path}/{verb}", said=f"{robot}: {verb} sent")
-
+def _orders(visit: Visit, robot: str) -> None:
     async def release() -> None:
         if await sure(f"Release {robot}? It may move at once.", "Release"):
-            await tell("release")
+            await tell(visit, robot, "release")
 
     with ui.element("div").classes("bar verbs"):
         for mark, text, icon, handler, classes in (
@@ -93,9 +91,9 @@ def _orders(visit: Visit, robot: str, path: str) -> None:
         ):
             made = ui.button(text, icon=icon, color=None).props("flat dense no-caps")
             named(made.classes(classes), mark).on("click", js_handler=f"() => {handler}()")
-        named(button("E-STOP", "front_hand", partial(tell, "stop"), "stop"), "stop")
+        named(button("E-STOP", "front_hand", partial(tell, visit, robot, "stop"), "stop"), "stop")
         named(button("Release", "lock_open", release, hint="after an E-STOP"), "release")
-        resume = partial(tell, "resume")
+        resume = partial(tell, visit, robot, "resume")
         named(button("Resume", "play_arrow", resume, hint="after it has stopped"), "resume")
 
 

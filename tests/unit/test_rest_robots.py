@@ -9,6 +9,7 @@ from PIL import Image
 from robot_client.messages import Command, PolicyReport
 from robot_client.schema import Chunk
 from server.errors import Conflict
+from server.film import encode_film
 from tests.unit.house import in_house
 from tests.unit.replay_rows import Recorder
 from tests.unit.test_api import beat, chunk
@@ -212,3 +213,9 @@ def test_an_episode_shows_its_signals_and_its_video(tmp_path):
     assert np.asarray(pictures.convert("RGB"))[0, 0].tolist() == [1011 % 251] * 3
     seen = np.asarray(Image.open(io.BytesIO(frame.content)))
     assert (seen == 1006 % 251).all()
+
+
+def test_a_film_of_rows_that_are_minutes_apart_shows_each_as_long_as_the_format_can():
+    frames = [np.full((2, 3, 3), shade, np.uint8) for shade in (0, 255)]
+    with Image.open(io.BytesIO(encode_film(frames, 200.0))) as film:
+        assert (film.n_frames, film.info["duration"]) == (2, 65_535)

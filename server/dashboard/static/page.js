@@ -1,4 +1,5 @@
-// What a page does without the server: camera pictures, signing out, and looking through an episode.
+// What a page does without the server: camera pictures, signing out, sending a dataset's file, and
+// looking through an episode.
 
 // Fetch each picture again, half a second after the last one has come; none while nobody looks.
 setInterval(() => {
@@ -26,6 +27,30 @@ async function signOut() {
   location.assign("/login.html");
 }
 
+// Send a dataset from the disk straight to REST, which writes it down as it comes.
+function importDataset() {
+  const box = document.getElementById("import");
+  const bar = document.getElementById("import-bar");
+  const say = (text) => { document.getElementById("import-said").textContent = text; };
+  const name = box.querySelector("[data-mark='import-name']").value.trim();
+  const file = document.getElementById("import-file").files[0];
+  if (!name || !file) return say("It takes a name and a file.");
+  const query = new URLSearchParams(box.dataset.robot ? { robot: box.dataset.robot } : {});
+  const request = new XMLHttpRequest();
+  request.open("PUT", `/api/v1/datasets/${encodeURIComponent(name)}?${query}`);
+  request.responseType = "json";
+  request.upload.onprogress = (sent) => { bar.value = sent.loaded / Math.max(1, sent.total); };
+  request.onloadend = () => {
+    bar.hidden = true;
+    if (request.status === 202) return say(`${name} has arrived; its job is among those listed.`);
+    say(request.response?.detail ?? "The connection is lost; nothing is imported.");
+  };
+  say(`sending ${file.name}`);
+  bar.value = 0;
+  bar.hidden = false;
+  request.send(file);
+}
+
 // Look through an episode: slider, play button and the pointer over the chart all say which row.
 let episode = null;
 
@@ -39,9 +64,8 @@ function lookThrough(about) {
   const listen = () => {
     if (!chart()) return setTimeout(listen, 50);
     chart().getZr().on("mousemove", (event) => {
-      const place = [event.offsetX, event.offsetY];
-      const [x] = chart().convertFromPixel({ xAxisIndex: 0 }, place) ?? [];
-      if (x !== undefined) lookThrough.to(lookThrough.nearest(x), false);
+      const x = chart().convertFromPixel({ xAxisIndex: 0 }, event.offsetX);
+      if (Number.isFinite(x)) lookThrough.to(lookThrough.nearest(x), false);
     });
     lookThrough.to(0, true);
   };
