@@ -126,11 +126,13 @@ def test_teachers_of_other_spaces_and_lost_ones_are_refused(tmp_path: Path) -> N
         copy_teacher(tmp_path / "1", tmp_path / "home", manifest, "")
 
 
-def distilled(folder: Path, **changes: object) -> list[dict[str, float]]:
-    """Metrics of a lockstep run with the teacher in its folder."""
+def distilled(
+    folder: Path, robots: tuple[str, ...] = ("tests.unit.fork:Fork",), **changes: object
+) -> list[dict[str, float]]:
+    """Metrics of a lockstep run with the teachers in its folder."""
     run(
         "distill",
-        "tests.unit.fork:Fork",
+        robots=robots,
         steps=200,
         config={"batch_size": 16, "widths": (8,), "learning_rate": 1e-2, **changes},
         directory=folder,
@@ -140,7 +142,8 @@ def distilled(folder: Path, **changes: object) -> list[dict[str, float]]:
         device="cpu",
         eval_episodes=0,
     )
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [record for line in lines if "agreement" in (record := json.loads(line))]
 
 
 @pytest.mark.timeout(120)
@@ -157,7 +160,7 @@ def test_a_student_of_any_loss_comes_to_agree_with_its_teacher(tmp_path: Path) -
     for loss in ("kl", "mse", "nll"):
         folder = tmp_path / loss
         copy_teacher(folder / FOLDER / "0", home, manifest, "")
-        records = [r for r in distilled(folder, loss=loss) if "agreement" in r]
+        records = distilled(folder, loss=loss)
         assert records[-1]["agreement"] > 0.97, loss
         assert records[-1]["loss"] < records[0]["loss"], loss
 
@@ -209,6 +212,30 @@ def test_a_student_with_heads_is_told_its_task_on_the_robot(tmp_path: Path) -> N
         obs = {"square": np.int64(3)}
         chosen[task] = int(policy.step(policy.init(), obs, True, rng, explore=False)[0])
     assert chosen == {"left": 0, "right": 2, "another": 0}  # the first, as no teacher has no task
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_the_rows_of_each_task_are_judged_by_its_teacher_and_learned_by_its_head(
+    tmp_path: Path,
+) -> None:
+    robot, dqn, names = Fork(), agent_class("dqn"), ("left", "right")
+    made = dqn.config_type.model_validate({"widths": (32,)})
+    for number, task in enumerate(names):
+        torch.manual_seed(number)
+        teacher = dqn(robot.observation_space, robot.action_space, made, torch.device("cpu"))
+        parts = (teacher.acting(), robot.observation_space, robot.action_space, SystemClock())
+        home = tmp_path / task
+        manifest = Publisher(home, task, "dqn", *parts).publish(0).to_json()
+        for heads in ("one", "each"):
+            copy_teacher(tmp_path / heads / FOLDER / str(number), home, manifest, task)
+    robots = tuple(f'tests.unit.fork:Fork {{"way": "{way}"}}' for way in names)
+    told = [{"experiment": task, "version": 0, "task": task} for task in names]
+    last = {
+        heads: distilled(tmp_path / heads, robots, heads=heads, teachers=told)[-1]["agreement"]
+        for heads in ("one", "each")
+    }
+    assert last["one"] < 0.9 < 0.97 < last["each"], last
 
 
 def test_each_teacher_has_its_temperature() -> None:
