@@ -13,10 +13,13 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.blocks.grids import Planes
 from agents.blocks.sokoban import SokobanRules
+from agents.export import ActingExport
+from agents.i2a import I2A, I2AConfig
 from sim.envs import register
 from sim.envs.sokoban import Sokoban
 from sim.envs.sokoban_levels import read_level
 from sim.envs.sokoban_solver import solve
+from tests.contracts.test_agents import acts_as_torch, perturb
 
 Step = tuple[np.ndarray[Any, Any], int, np.ndarray[Any, Any], float, bool]
 
@@ -96,3 +99,15 @@ def test_what_is_blocked_costs_a_step(squares: str, way: int) -> None:
     changed, earned = rules(row(squares), way)
     assert not changed.any()
     assert earned == pytest.approx(-0.1)
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_it_imagines_on_the_robot_as_here() -> None:
+    small = {"channels": 4, "width": 8, "cells": 4, "frames": 1, "depth": 2, "model": "true"}
+    space = world(noop=False).observation_space
+    seen, moves = spaces.Dict(obs=space), spaces.Discrete(4)
+    agent = I2A(seen, moves, I2AConfig.model_validate(small), torch.device("cpu"))
+    acting = agent.acting()
+    export = ActingExport(acting, seen, moves)
+    perturb(acting)
+    acts_as_torch(acting, export, seen, moves)
