@@ -96,7 +96,8 @@ class Taught(Transitions):
     """Transitions of which a teacher has said what it would do there. `teacher/action` (B, ...) is
     its likeliest action, and `teacher/valued` (B,) tells what else it said (see
     `robot_client.bundle`). Of choices, `teacher/scores` (B, n) are then values, or 1 for its action
-    alone, and else logits; of numbers, `teacher/mean` and `teacher/std` (B, A) are then its own."""
+    alone, and else logits; of numbers, `teacher/mean` and `teacher/std` (B, A) are then its own.
+    `teacher/task` (B, TASK_NUMBERS) is the code of the teacher's task, zeros where it has none."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,16 @@ All three losses of the paper are here, of a teacher's values q and a student's 
     mse   |q - z|^2, summed over the actions
     kl    KL(softmax(q / temperature) || softmax(z))
 
-The temperature of the last one sharpens, unlike in classification: values of actions differ little.
+The temperature of the last one sharpens, unlike in classification: values of actions differ little,
+and how little depends on the task, so that each teacher may have its own.
 A teacher that has a policy instead of values is taken at its word, without temperature. For numbers
 as actions both have a normal distribution, squashed by tanh, and the losses are -log p(a) of its
 best action a, the squared error of the means in -1..1, and the KL of the normal distributions. A
 teacher that only says what it would do counts as certain of it.
+
+Teachers of several tasks may want other things in the same place. The paper's student then has an
+output for each task behind a common trunk (`heads`), and its policy is told the robot's task. All
+have the spaces of the student; the paper's games differ in their buttons too.
 
 The lecture prints KL(student || teacher), which seeks one of several good actions. The paper, and
 our default, weighs by the teacher; the option `direction` has the other one.
@@ -29,7 +34,7 @@ from typing import Any, Literal
 
 import torch
 from gymnasium import spaces
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import nn
 
 from agents.agent import Acting, Actor, Agent, AgentConfig, Learned, Taught, Tensors
@@ -42,6 +47,7 @@ from agents.blocks.off_policy import Widths, step
 from agents.blocks.policies import TanhNormal
 from agents.blocks.stacks import stack
 from agents.blocks.state import check_pattern, chosen, flat_state, load_flat_state
+from agents.blocks.task_book import TaskList
 from agents.ddpg import bounded_codec
 from robot_client.bundle import Signature
 from robot_client.schema import ActionSpace
@@ -58,6 +64,9 @@ class TeacherRef(BaseModel):
     experiment: str = Field(max_length=80, description="Its id.")
     version: int = Field(ge=0, description="Of its policy.")
     task: str = Field("", max_length=200, description="Whose rows it judges; none: all others.")
+    temperature: float | None = Field(
+        None, gt=0, description="Divides its values; none: as the student's config says."
+    )
 
 
 class DistillConfig(AgentConfig):
@@ -67,6 +76,9 @@ class DistillConfig(AgentConfig):
         (), description="Whom it learns from; lockstep runs find them in their folder instead."
     )
     rows: int = Field(50_000, ge=100, description="Newest rows of each teacher that are copied.")
+    heads: Literal["one", "each"] = Field(
+        "one", description="each: an output for the task of each teacher, as the paper's student."
+    )
     keys: str = Field(".*", description="Regular expression: the observations it sees.")
     loss: Literal["kl", "mse", "nll"] = Field("kl", description="What is made small.")
     temperature: float = Field(0.01, gt=0, description="Divides a teacher's values; less sharpens.")
@@ -88,6 +100,12 @@ class DistillConfig(AgentConfig):
             raise ValueError("each teacher needs a task of its own: rows are judged by one only")
         return teachers
 
+    @model_validator(mode="after")
+    def _has_tasks(self) -> DistillConfig:
+        if self.heads == "each" and len(self.teachers) < 2:
+            raise ValueError(f"heads: each needs two teachers or more, got {len(self.teachers)}")
+        return self
+
     @field_validator("keys")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
@@ -95,19 +113,23 @@ class DistillConfig(AgentConfig):
 
 
 class Student(nn.Module):
-    """Observations (B, ...) -> (B, outputs)."""
+    """Observations (B, ...), and one-hot tasks (B, K) if it has K > 1 heads -> (B, outputs)."""
 
-    def __init__(self, seen: spaces.Dict, outputs: int, widths: Widths) -> None:
+    def __init__(self, seen: spaces.Dict, outputs: int, widths: Widths, heads: int = 1) -> None:
         super().__init__()
+        self.heads, self.outputs = heads, outputs
         self.features = Features(seen)
         self.trunk = stack(self.features.width, widths)
         last = [self.features.width, *widths][-1]
-        self.out = Dense(last, outputs, norm=False, act=False, style=RELU)
+        self.out = Dense(last, heads * outputs, norm=False, act=False, style=RELU)
 
-    def forward(self, obs: Tensors) -> torch.Tensor:
+    def forward(self, obs: Tensors, task: torch.Tensor | None) -> torch.Tensor:
         """Scores of choices, or means and raw deviations."""
         raw: torch.Tensor = self.out(self.trunk(self.features(obs)))
-        return raw
+        if self.heads == 1:
+            return raw
+        assert task is not None, "which head"
+        return (raw.reshape(-1, self.heads, self.outputs) * task[..., None]).sum(1)
 
 
 def squashed(raw: torch.Tensor) -> TanhNormal:
@@ -168,7 +190,11 @@ class Distill(Agent):
         self.codec = codec_of(action_space).to(device)
         width = self.codec.width
         outputs = width if self.codec.discrete else 2 * width
-        self.student = Student(seen, outputs, config.widths).to(device)
+        self.tasks = TaskList([one.task for one in config.teachers] or [""]).to(device)
+        own = [one.temperature or config.temperature for one in config.teachers]
+        self._temperatures = torch.tensor(own or [config.temperature], device=device)[:, None]
+        heads = len(config.teachers) if config.heads == "each" else 1
+        self.student = Student(seen, outputs, config.widths, heads).to(device)
         kind = DiscreteExplorer if self.codec.discrete else BoxExplorer
         self.explorer = kind(width, share, share, 1).to(device)
         self._optimizer = FusedAdam(self.student.parameters(), config.learning_rate, math.inf, 1e-8)
@@ -176,14 +202,19 @@ class Distill(Agent):
 
     def acting(self) -> Acting:
         """What the student thinks best."""
-        policy = StudentPolicy(self.student, self.codec, self.explorer, self.config.loss == "mse")
+        valued = self.config.loss == "mse"
+        policy = StudentPolicy(self.student, self.tasks, self.codec, self.explorer, valued)
         return Acting(policy.signature, {"policy": policy})
 
     def train(self, batch: Tensors) -> Learned:
         """One update, from (B,) rows that teachers have judged."""
-        raw = self.student(batch)
+        task = self.tasks(batch["teacher/task"])
+        raw = self.student(batch, task)
+        temperature = task @ self._temperatures
         losses, agrees = (
-            self._choices(raw, batch) if self.codec.discrete else self._numbers(raw, batch)
+            self._choices(raw, batch, temperature)
+            if self.codec.discrete
+            else self._numbers(raw, batch)
         )
         loss = losses.mean()
         norm = step(self._optimizer, loss)
@@ -192,10 +223,12 @@ class Distill(Agent):
         found = {"loss": loss.detach(), "agreement": agrees.mean(), "grad_norm": norm}
         return Learned(found)
 
-    def _choices(self, scores: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    def _choices(
+        self, scores: torch.Tensor, batch: Tensors, temperature: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         values = batch["teacher/scores"]
         sharpened = batch["teacher/valued"][:, None]
-        temperature = torch.where(sharpened, self.config.temperature, 1.0)
+        temperature = torch.where(sharpened, temperature, 1.0)
         same = scores.detach().argmax(-1) == values.argmax(-1)
         return choice_loss(scores, values, temperature, self.config), same.float()
 
@@ -233,22 +266,26 @@ def codec_of(action_space: ActionSpace) -> ActionCodec:
 
 
 class StudentPolicy(Actor):
-    """One control step. It says what it thinks of actions, so that it can be a teacher itself."""
+    """One control step. It says what it thinks of actions, so that it can be a teacher itself. With
+    several heads it is told the robot's task."""
 
     def __init__(
         self,
         student: Student,
+        tasks: TaskList,
         codec: ActionCodec,
         explorer: DiscreteExplorer | BoxExplorer,
         valued: bool,
     ) -> None:
         super().__init__()
         self.student, self.codec, self.explorer, self.valued = student, codec, explorer, valued
-        self.signature = Signature(noise=explorer.noise)
+        self.tasks = tasks if student.heads > 1 else None
+        self.signature = Signature(noise=explorer.noise, task=student.heads > 1)
 
     def forward(self, inputs: Tensors) -> Tensors:
         """See `robot_client.bundle`."""
-        raw = self.student(part(inputs, "in_"))
+        task = None if self.tasks is None else self.tasks(inputs["in_task_code"])
+        raw = self.student(part(inputs, "in_"), task)
         if isinstance(self.explorer, DiscreteExplorer):
             said = {"out_q" if self.valued else "out_logits": raw}
             return {**self.explorer(raw.argmax(-1), inputs), **said}

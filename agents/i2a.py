@@ -14,6 +14,10 @@ random actions as the lecture has it or of an A3C that learns meanwhile without 
 paper has it (`collect`), then kept up to date. It predicts the reward as a number, by its squared
 error, where the paper has a class for each reward that there is. The paper's losses are kept, with
 entropy, of which the slide says nothing.
+
+A learned model imagines every cell for itself, so what moves may vanish or be in two places; of
+planes in general nothing says which count is kept, things may be eaten. `model` has two others: the
+true rules, which shows what its errors cost, and a copy, which shows what it brings.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import part
 from agents.blocks.on_policy import BEHAVIOUR, ActionHead, OnPolicyAgent, OnPolicyConfig, Opinion
 from agents.blocks.rollouts import Eye, RolloutEncoder, RolloutPolicy, Rollouts, imagine
+from agents.blocks.sokoban import SokobanRules
 from agents.errors import UnsupportedSpace
 from robot_client.bundle import NoiseSpec, Signature, TensorSpec
 from robot_client.schema import ACTION, EXTRA_PREFIX, IS_FIRST, IS_LAST, REWARD, ActionSpace
@@ -45,8 +50,10 @@ class I2AConfig(OnPolicyConfig):
     """Small nets for small grids: the paper's have 16 to 64 channels and 256 to 512 cells."""
 
     depth: int = Field(3, ge=0, le=15, description="Imagined steps; 0: the model-free path alone.")
-    model: Literal["learned", "copy"] = Field(
-        "learned", description="copy: a control that says that nothing ever changes."
+    model: Literal["learned", "true", "copy"] = Field(
+        "learned",
+        description="true: the rules of the world, known for Sokoban seen as planes."
+        " copy: a control that says that nothing ever changes.",
     )
     frames: int = Field(4, ge=1, le=16, description="Last frames that it sees, the newest too.")
     channels: int = Field(16, ge=1, description="Of convolutions, but for the model's.")
@@ -114,14 +121,26 @@ class Imagination(nn.Module):
         if config.depth:
             sizes = (planes.shape, config.frames, actions)
             self.policy = RolloutPolicy(*sizes, config.channels, config.width)
-            if config.model == "learned":
-                self.model = EnvironmentModel(*sizes, config.model_channels)
+            self.model = _model(planes, actions, config)
+
+    @property
+    def learned(self) -> EnvironmentModel | None:
+        """The model, where it is one that learns."""
+        return self.model if isinstance(self.model, EnvironmentModel) else None
 
     def forward(self, frames: torch.Tensor, noise: torch.Tensor | None) -> Rollouts | None:
         """(B, K, C, H, W) and Gumbel (B, A, depth, A) -> one rollout for each action, if any."""
         if self.policy is None or noise is None:
             return None
         return imagine(self.model, self.policy, frames, noise, self.binary)
+
+
+def _model(
+    planes: Planes, actions: int, config: I2AConfig
+) -> EnvironmentModel | SokobanRules | None:
+    if config.model == "learned":
+        return EnvironmentModel(planes.shape, config.frames, actions, config.model_channels)
+    return SokobanRules(planes, actions) if config.model == "true" else None
 
 
 class I2A(OnPolicyAgent):
@@ -152,11 +171,12 @@ class I2A(OnPolicyAgent):
         if self.imagination.policy is not None:
             self.optimizers["rollout"] = self._adam(self.imagination.policy)
         self._kept_parts: dict[str, Any] = {"net": self.net, "imagination": self.imagination}
-        if self.imagination.model is not None:
+        model = self.imagination.learned
+        if model is not None:
             shape, rows = self.planes.shape, config.model_rows
             self.experience = Experience(rows, shape, config.frames).to(self.device)
             rate = config.model_learning_rate
-            self._model_optimizer = FusedAdam(self.imagination.model.parameters(), rate)
+            self._model_optimizer = FusedAdam(model.parameters(), rate)
             self._kept_parts |= {"experience": self.experience, "model": self._model_optimizer}
         self._kept_parts |= {f"optimizer.{name}": o for name, o in self.optimizers.items()}
         self._rows_seen = self._fitted = 0
@@ -183,8 +203,9 @@ class I2A(OnPolicyAgent):
     def train(self, batch: Tensors) -> Learned:
         """One update of the agent unless it only collects, and as many of the model as are due."""
         metrics: Tensors = {}
-        if self.imagination.model is not None:
-            metrics |= self._learn_model(self.imagination.model, batch)
+        model = self.imagination.learned
+        if model is not None:
+            metrics |= self._learn_model(model, batch)
         if self._acts_at_random:
             return Learned(metrics)
         return Learned(metrics | super().train(batch).metrics)
@@ -193,7 +214,7 @@ class I2A(OnPolicyAgent):
     def _collects(self) -> bool:
         """Whether the model is not used yet."""
         rows = self.config.model_rows
-        return self.imagination.model is not None and self._rows_seen < rows
+        return self.imagination.learned is not None and self._rows_seen < rows
 
     @property
     def _acts_at_random(self) -> bool:

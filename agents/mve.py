@@ -5,6 +5,11 @@ DDPG, whose critic learns from what a learned model expects of the policy for so
 from the target critic only of where those lead to. The robot acts by a plain actor. Without such
 steps it is DDPG, number by number. The lecture's MBVE, "model-based value estimation", is the same
 paper by the title of its preprint.
+
+STEVE's paper has ensembles of transitions, of rewards and of critics, and a candidate for each
+combination of their members. Here a member of the one model says both where an action leads and,
+unless the task declares it, what it earns: candidates combine members and critics, and how rewards
+are in doubt shows only together with what follows.
 """
 
 from __future__ import annotations

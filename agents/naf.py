@@ -80,7 +80,7 @@ class NAFConfig(OffPolicyConfig):
     ilqg_iterations: int = Field(5, ge=1, description="Of iLQG at each refit.")
     refit_every: int = Field(200, ge=1, description="Updates between two fits of the model.")
     steps: int = Field(200, ge=1, description="Times of an episode that the model tells apart.")
-    memory: float = Field(1000.0, gt=1, description="Updates for which it remembers a row.")
+    memory: int = Field(10_000, gt=1, description="Rows after which it has forgotten one, about.")
     prior: float = Field(
         4.0, gt=0, description="Rows of a time that the rows of all times together count for."
     )

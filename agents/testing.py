@@ -145,6 +145,7 @@ def _teaching(space: ActionSpace, batch: int, generator: torch.Generator) -> Ten
     """What teachers may say of (B,) rows, of whom every other one says no more than its action."""
     field, valued = schema.row_fields(spaces.Dict(), space)[schema.ACTION], torch.arange(batch) % 2
     said = {"action": _values(field, (batch,), generator), "valued": valued.bool()}
+    said["task"] = torch.zeros(batch, schema.TASK_NUMBERS)
     if isinstance(space, spaces.Discrete):
         said["scores"] = torch.randn(batch, int(space.n), generator=generator)
     else:

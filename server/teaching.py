@@ -21,7 +21,7 @@ from robot_client.bundle import Manifest, read_safetensors
 from robot_client.policy import OnnxGraphs
 from robot_client.ports import Arrays, Carry, Policy
 from robot_client.robot import as_action
-from robot_client.schema import ACTION, IS_FIRST, ActionSpace, Columns, space_hash
+from robot_client.schema import ACTION, IS_FIRST, ActionSpace, Columns, space_hash, task_code
 from server.errors import Invalid
 from server.replay.sampler import Batch
 from server.replay.transitions import TransitionSampler
@@ -156,8 +156,9 @@ class TaughtSampler(TransitionSampler):
         # Rows before it have fallen out of view, or never were in it.
         columns[IS_FIRST][0] |= ear.done < start or not ear.done
         said, ear.carry = teacher.judge(ear.policy, ear.carry, columns, ear.rng)
+        task = task_code(teacher.task)
         ear.done = len(episode.ids)
-        self._keep(ids, said)
+        self._keep(ids, [{**row, "task": task} for row in said])
         if not episode.closed:
             self._open[episode.ids[0]] = ear
 

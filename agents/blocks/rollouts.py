@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from agents.blocks.grids import Convs, EnvironmentModel, push
+from agents.blocks.grids import Convs, Outcome, push
 from agents.blocks.memory import Memory
 from agents.blocks.nets import RELU, Dense
 from agents.blocks.policies import categorical
+
+# Frames (B, K, C, H, W) and one-hot actions (B, A) -> what comes of them.
+World = Callable[[torch.Tensor, torch.Tensor], Outcome]
 
 
 class Rollouts(NamedTuple):
@@ -54,7 +58,7 @@ class Eye(nn.Module):
 
 @torch.no_grad()
 def imagine(
-    model: EnvironmentModel | None,
+    model: World | None,
     policy: RolloutPolicy,
     frames: torch.Tensor,
     noise: torch.Tensor,
@@ -92,7 +96,7 @@ def imagine(
 
 
 def _next(
-    model: EnvironmentModel | None, x: torch.Tensor, action: torch.Tensor, binary: bool
+    model: World | None, x: torch.Tensor, action: torch.Tensor, binary: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if model is None:
         return x[:, -1], torch.zeros_like(action[:, 0])

@@ -1,12 +1,14 @@
-"""Which of the tasks that it has met a network's row belongs to."""
+"""Which task a network's row belongs to, of those that it has met, or those it was made for."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from agents.agent import Tensors
-from robot_client.schema import TASK_NUMBERS
+from robot_client.schema import TASK_NUMBERS, task_code
 
 
 class TaskBook(nn.Module):
@@ -43,6 +45,28 @@ class TaskBook(nn.Module):
     def metrics(self) -> Tensors:
         """How many tasks it knows."""
         return {"tasks": self.count[0].clone()}
+
+
+class TaskList(nn.Module):
+    """Codes (B, TASK_NUMBERS) -> (B, K) one-hot, of the tasks with these names, K of them.
+
+    A task that is none of them counts as the one without a name; where there is none, as the first.
+    """
+
+    known: torch.Tensor
+    other: torch.Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        codes = torch.stack([torch.from_numpy(task_code(name).copy()) for name in names])
+        place = names.index("") if "" in names else 0
+        self.register_buffer("known", codes)
+        self.register_buffer("other", (torch.arange(len(names)) == place).float())
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        same = (self.known == codes[:, None]).all(-1)
+        return torch.where(same.any(-1, keepdim=True), same.float(), self.other)
 
 
 def _named(codes: torch.Tensor) -> torch.Tensor:

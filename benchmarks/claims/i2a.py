@@ -97,6 +97,7 @@ CLAIM = Claim(
         "depth 5": Solves({"depth": 5}),
         "copy 3": Solves({"depth": 3, "model": "copy"}),
         "poor 3": Solves({"depth": 3, "most_fits": 18}),
+        "true 3": Solves({"depth": 3, "model": "true"}),  # what the learned model's errors cost
         "A2C": Solves({"depth": 0}),
         # Per second: as many steps as it makes while the others imagine, and then some.
         "A2C, long": Solves({"depth": 0}, LONG),

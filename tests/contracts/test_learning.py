@@ -22,6 +22,7 @@ class Toy:
     steps: int
     gate: float
     ratio: float = 64.0
+    min_rows: int = 300
     preset: str = "laptop"
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -39,10 +40,23 @@ BITS = 'gym:dreamfleet/BitFlip-v0 {"bits": 7}'
 BITS_CONFIG = {"batch_size": 64, "widths": (128,), "target_rate": 0.01}
 POINTS = "tests.unit.points:Points"
 POINTS_CONFIG = {"batch_size": 64, "widths": (64, 64), "target_rate": 0.02}
+# Near the goal or not: who learns from no other goals than its own leaves all ten.
+FAR_POINTS = 'tests.unit.points:Points {"sparse": true}'
+FAR_CONFIG = {**POINTS_CONFIG, "random_first": 0.3, "learning_rate": 2e-3}
+QUICK = {"learning_rate": 6e-3, "n_step": 20}
+RECALL_CONFIG = {**QUICK, "widths": (16,), "cells": 16, "entropy": 0.01}
+FOLLOW_CONFIG = {**QUICK, "widths": (32,), "entropy": 0.001, "discount": 0.5}
+LINE_DYNA = {"updates": 6, "real": 0.0, "warmup": 100, "discount": 0.95}
+LINE_DYNA |= {"sac": preset("sac", "laptop") | {"widths": (64, 64), "learning_rate": 2e-3}}
 TOYS = {
     "a3c": Toy("a3c", POLE, 12_000, 50.0),
+    "a3c-memory": Toy("a3c", "tests.unit.recall:Recall", 4000, 0.9, config=RECALL_CONFIG),
+    "a3c-numbers": Toy("a3c", "tests.unit.follow:Follow", 3000, -3.5, config=FOLLOW_CONFIG),
     "her": Toy("her", BITS, 2500, -4.5, ratio=32.0, config=BITS_CONFIG),
-    "her-ddpg": Toy("her", POINTS, 1500, -6.5, config={**POINTS_CONFIG, "random_first": 0.3}),
+    "her-ddpg": Toy("her", FAR_POINTS, 1500, -7.0, config=FAR_CONFIG),
+    "her-sac": Toy(
+        "her", FAR_POINTS, 1500, -7.0, config={**FAR_CONFIG, "over": "sac", "discount": 0.9}
+    ),
     "tdm": Toy("tdm", POINTS, 1500, -6.5, config={**POINTS_CONFIG, "horizon": 5}),
     "dqn": Toy("dqn", POLE, 4000, 60.0, config={**POLE_CONFIG, "random_updates": 1500}),
     "rainbow": Toy("dqn", POLE, 4000, 60.0, preset="rainbow-laptop", config=POLE_CONFIG),
@@ -86,6 +100,7 @@ TOYS = {
         60.0,
         config={"updates": 3, "warmup": 100, "dqn": {**POLE_DYNA, "random_updates": 1000}},
     ),
+    "dyna-sac": Toy("dyna", LINE, 550, 30.0, min_rows=100, config=LINE_DYNA),  # SAC alone: 27
     "mpc": Toy("mpc", LINE, 500, 24.0, ratio=384.0, config={"plan": SHORT_PLAN}),
     "sac": Toy(
         "sac",
@@ -128,13 +143,32 @@ def test_it_learns(name: str) -> None:
         steps=toy.steps,
         config=preset(toy.agent, toy.preset) | toy.config,
         train_ratio=toy.ratio,
-        min_rows=300,
+        min_rows=toy.min_rows,
         max_debt=32,
         device="cpu",
         eval_episodes=5,
     )
 
     assert result["evaluation_mean"] >= toy.gate, result["evaluation"]
+
+
+def test_naf_follows_the_controller_that_ilqg_finds() -> None:
+    """Episodes by the controller earn twice what they did at random, before the net can."""
+    config = {"batch_size": 64, "widths": (32,), "discount": 0.95, "refit_every": 50}
+    imagined = {"imagined_updates": 1, "imagined_steps": 1, "ilqg": 1.0}
+    result = run(
+        "naf",
+        LINE,
+        steps=700,
+        config=preset("naf", "laptop") | config | imagined,
+        train_ratio=64.0,
+        min_rows=300,
+        max_debt=32,
+        device="cpu",
+        eval_episodes=0,
+    )
+    earned = [total for _, total in result["curve"]]
+    assert sum(earned[-4:]) / 4 >= 26, earned
 
 
 @pytest.mark.parametrize("name", ["a3c", "her", "naf", "rainbow", "sac", "tdm"])

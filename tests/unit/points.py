@@ -5,25 +5,32 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-from robot_client.rewards import Distance, Goals
+from robot_client.rewards import Distance, Goals, Within
 from robot_client.robot import Reading
 from robot_client.schema import Task
 
 STEP = 0.2  # the farthest that it goes at once, along each side; the square's is 2
 STEPS = 10
+NEAR = 0.15  # of a goal that counts as reached
 
 
 class Points:
-    """Rewards are minus the distance from a goal drawn anew for each episode."""
+    """Rewards are minus the distance from a goal drawn anew for each episode.
+
+    Args:
+        sparse: 0 near the goal and -1 elsewhere, instead.
+    """
 
     control_hz = 20.0
 
-    def __init__(self) -> None:
+    def __init__(self, sparse: bool = False) -> None:
         place = spaces.Box(-1, 1, (2,), np.float32)
         self.observation_space = spaces.Dict(achieved_goal=place, desired_goal=place)
         self.action_space = place
-        between = Distance("achieved_goal", "desired_goal")
-        self.task = Task("point", STEPS, reward=between, goals=Goals())
+        keys = ("achieved_goal", "desired_goal")
+        reward = Within(*keys, NEAR) if sparse else Distance(*keys)
+        self.task = Task("point", STEPS, reward=reward, goals=Goals())
+        self._sparse = sparse
         self._rng = np.random.default_rng(0)
         self._at = self._goal = np.zeros(2, np.float32)
         self._first = True
@@ -48,7 +55,8 @@ class Points:
         """Where it is, and where it should be."""
         apart = float(np.linalg.norm(self._at - self._goal))
         obs = {"achieved_goal": self._at.copy(), "desired_goal": self._goal.copy()}
-        return Reading(obs, 0.0 if self._first else -apart)
+        missed = float(apart > NEAR) if self._sparse else apart
+        return Reading(obs, 0.0 if self._first else -missed)
 
     def stop(self) -> None:
         """It is at rest by itself."""

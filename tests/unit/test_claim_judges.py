@@ -246,6 +246,7 @@ ROWS: dict[str, Row] = {
             "depth 5": 0.6,
             "copy 3": 0.25,
             "poor 3": 0.28,
+            "true 3": 0.6,
             "A2C": 0.28,
             "A2C, long": 0.5,
         },

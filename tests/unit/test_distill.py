@@ -13,10 +13,11 @@ import torch
 from gymnasium import spaces
 
 from agents.blocks.policies import TanhNormal
-from agents.distill import DistillConfig, choice_loss, normal_kl, number_loss
+from agents.blocks.task_book import TaskList
+from agents.distill import Distill, DistillConfig, choice_loss, normal_kl, number_loss
 from agents.registry import agent_class
 from robot_client.clock import SystemClock
-from robot_client.schema import space_hash
+from robot_client.schema import space_hash, task_code
 from server.errors import Conflict, Invalid
 from server.lockstep import run
 from server.publisher import Publisher
@@ -125,11 +126,13 @@ def test_teachers_of_other_spaces_and_lost_ones_are_refused(tmp_path: Path) -> N
         copy_teacher(tmp_path / "1", tmp_path / "home", manifest, "")
 
 
-def distilled(folder: Path, **changes: object) -> list[dict[str, float]]:
-    """Metrics of a lockstep run with the teacher in its folder."""
+def distilled(
+    folder: Path, robots: tuple[str, ...] = ("tests.unit.fork:Fork",), **changes: object
+) -> list[dict[str, float]]:
+    """Metrics of a lockstep run with the teachers in its folder."""
     run(
         "distill",
-        "tests.unit.fork:Fork",
+        robots=robots,
         steps=200,
         config={"batch_size": 16, "widths": (8,), "learning_rate": 1e-2, **changes},
         directory=folder,
@@ -139,7 +142,8 @@ def distilled(folder: Path, **changes: object) -> list[dict[str, float]]:
         device="cpu",
         eval_episodes=0,
     )
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [record for line in lines if "agreement" in (record := json.loads(line))]
 
 
 @pytest.mark.timeout(120)
@@ -156,9 +160,104 @@ def test_a_student_of_any_loss_comes_to_agree_with_its_teacher(tmp_path: Path) -
     for loss in ("kl", "mse", "nll"):
         folder = tmp_path / loss
         copy_teacher(folder / FOLDER / "0", home, manifest, "")
-        records = [r for r in distilled(folder, loss=loss) if "agreement" in r]
+        records = distilled(folder, loss=loss)
         assert records[-1]["agreement"] > 0.97, loss
         assert records[-1]["loss"] < records[0]["loss"], loss
+
+
+def two_teachers(heads: str, **changes: object) -> Distill:
+    left, right = ({"experiment": task, "version": 0, "task": task} for task in ("left", "right"))
+    robot = Fork()
+    given = {"teachers": (left, {**right, **changes}), "heads": heads, "widths": (8,)}
+    torch.manual_seed(0)
+    full = config(**given, learning_rate=1e-2)
+    return Distill(robot.observation_space, robot.action_space, full, torch.device("cpu"))
+
+
+def lessons(scale: float = 1.0) -> dict[str, torch.Tensor]:
+    """Of every square, twice: the teacher of `left` wants action 0 there, that of `right` 2."""
+    square = torch.arange(7).repeat(2)
+    wanted = torch.tensor([0, 2]).repeat_interleave(7)
+    codes = np.stack([task_code("left"), task_code("right")]).repeat(7, 0)
+    return {
+        "square": square,
+        "teacher/action": wanted,
+        "teacher/scores": scale * torch.nn.functional.one_hot(wanted, 3).float(),
+        "teacher/valued": torch.ones(14, dtype=torch.bool),
+        "teacher/task": torch.from_numpy(codes),
+    }
+
+
+@pytest.mark.parametrize(("heads", "low", "high"), [("one", 0.4, 0.6), ("each", 1.0, 1.0)])
+def test_tasks_that_want_other_things_need_a_head_each(heads: str, low: float, high: float) -> None:
+    agent = two_teachers(heads)
+    for _ in range(60):
+        metrics = agent.train(lessons()).metrics
+    assert low <= float(metrics["agreement"]) <= high
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_a_student_with_heads_is_told_its_task_on_the_robot(tmp_path: Path) -> None:
+    robot, agent = Fork(), two_teachers("each")
+    for _ in range(60):
+        agent.train(lessons())
+    parts = (agent.acting(), robot.observation_space, robot.action_space, SystemClock())
+    manifest = Publisher(tmp_path, "e1", "distill", *parts).publish(0)
+    copy_teacher(tmp_path / "0", tmp_path, manifest.to_json(), "")
+    sold = Teacher(tmp_path / "0", robot.observation_space, robot.action_space)
+    rng = np.random.default_rng(0)
+    chosen = {}
+    for task in ("left", "right", "another"):
+        policy = sold.policy(task)
+        obs = {"square": np.int64(3)}
+        chosen[task] = int(policy.step(policy.init(), obs, True, rng, explore=False)[0])
+    assert chosen == {"left": 0, "right": 2, "another": 0}  # the first, as no teacher has no task
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_the_rows_of_each_task_are_judged_by_its_teacher_and_learned_by_its_head(
+    tmp_path: Path,
+) -> None:
+    robot, dqn, names = Fork(), agent_class("dqn"), ("left", "right")
+    made = dqn.config_type.model_validate({"widths": (32,)})
+    for number, task in enumerate(names):
+        torch.manual_seed(number)
+        teacher = dqn(robot.observation_space, robot.action_space, made, torch.device("cpu"))
+        parts = (teacher.acting(), robot.observation_space, robot.action_space, SystemClock())
+        home = tmp_path / task
+        manifest = Publisher(home, task, "dqn", *parts).publish(0).to_json()
+        for heads in ("one", "each"):
+            copy_teacher(tmp_path / heads / FOLDER / str(number), home, manifest, task)
+    robots = tuple(f'tests.unit.fork:Fork {{"way": "{way}"}}' for way in names)
+    told = [{"experiment": task, "version": 0, "task": task} for task in names]
+    last = {
+        heads: distilled(tmp_path / heads, robots, heads=heads, teachers=told)[-1]["agreement"]
+        for heads in ("one", "each")
+    }
+    assert last["one"] < 0.9 < 0.97 < last["each"], last
+
+
+def test_each_teacher_has_its_temperature() -> None:
+    agent = two_teachers("each", temperature=5.0)
+    lesson = lessons(scale=0.1)
+    raw = agent.student(lesson, agent.tasks(lesson["teacher/task"])).detach()
+    sharp = torch.tensor([0.01, 5.0]).repeat_interleave(7)[:, None]
+    expected = choice_loss(raw, lesson["teacher/scores"], sharp, agent.config).mean()
+    assert float(agent.train(lesson).metrics["loss"]) == pytest.approx(float(expected))
+
+
+def test_tasks_count_as_the_sampler_says() -> None:
+    def of(names: list[str], task: str) -> int:
+        return int(TaskList(names)(torch.from_numpy(task_code(task)[None])).argmax())
+
+    assert [of(["a", "", "b"], task) for task in ("a", "b", "c", "")] == [0, 2, 1, 1]
+    assert [of(["a", "b"], task) for task in ("a", "b", "c", "")] == [0, 1, 0, 0]
+
+
+def test_heads_without_teachers_are_refused() -> None:
+    with pytest.raises(ValueError, match="two teachers or more, got 0"):
+        config(heads="each")
 
 
 def test_without_a_teacher_there_is_nothing_to_learn(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from agents.agent import Tensors
 from agents.blocks.grids import EnvironmentModel, Experience, frames_of
 from agents.blocks.rollouts import RolloutEncoder, RolloutPolicy, Rollouts, imagine
+from agents.blocks.sokoban import SokobanRules
 from agents.errors import UnsupportedSpace
 from agents.i2a import I2A, I2AConfig, distillation, model_losses
 from agents.testing import check_resuming, random_batch
@@ -246,7 +247,10 @@ def test_what_was_acted_is_found_again() -> None:
     torch.testing.assert_close(found, rows["out_extra_behaviour"][:, 2:])
 
 
-@pytest.mark.parametrize("config", [{"depth": 0}, {"model": "copy", "depth": 1}, {"depth": 2}])
+@pytest.mark.parametrize(
+    "config",
+    [{"depth": 0}, {"model": "copy", "depth": 1}, {"model": "true", "depth": 2}, {"depth": 2}],
+)
 def test_it_runs_in_lockstep(tmp_path: Path, config: dict[str, Any]) -> None:
     full = {**SMALL, "model_rows": 60, "fits": 1, "frames": 2, **config}
     summary = run("i2a", SOKOBAN, steps=150, config=full, min_rows=1, eval_episodes=1)
@@ -263,6 +267,39 @@ def test_what_it_cannot_do_it_refuses() -> None:
     ):
         with pytest.raises(UnsupportedSpace, match=expected):
             I2A(seen, action, I2AConfig(), CPU)
+
+
+BOARD = spaces.Dict(obs=spaces.Box(0, 1, (7, 7, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("seen", "actions", "expected"),
+    [
+        (BOARD, 3, r"action_space: expected Sokoban's Discrete\(4\).*got Discrete\(3\)"),
+        (spaces.Dict(obs=spaces.Box(0, 1, (7, 6, 4), np.float32)), 4, r"got \(7, 6, 4\), float32"),
+        (spaces.Dict(obs=spaces.Box(0, 255, (7, 7, 4), np.uint8)), 4, r"got \(7, 7, 4\), uint8"),
+        (SEEN, 4, r"observation\.obs: expected Sokoban's planes"),
+    ],
+)
+def test_the_true_model_of_another_world_is_not_known(
+    seen: spaces.Dict, actions: int, expected: str
+) -> None:
+    config = I2AConfig.model_validate({**SMALL, "model": "true"})
+    with pytest.raises(UnsupportedSpace, match=expected):
+        I2A(seen, spaces.Discrete(actions), config, CPU)
+
+
+def test_the_true_model_needs_no_rows_to_be_used() -> None:
+    config = I2AConfig.model_validate({**SMALL, "model": "true"})
+    agent = I2A(BOARD, spaces.Discrete(4), config, CPU)
+    assert isinstance(agent.imagination.model, SokobanRules)
+    assert agent.net.trusted == agent.net.awake == 1
+    assert "experience" not in agent._kept()
+    generator = torch.Generator().manual_seed(0)
+    batch = random_batch(agent, BOARD, spaces.Discrete(4), generator)
+    metrics = agent.train(batch | {"obs": batch["obs"].abs().round()}).metrics
+    assert "loss/policy" in metrics
+    assert "loss/model" not in metrics
 
 
 class Line:

@@ -95,7 +95,7 @@ def rows(seed: int, count: int = 400) -> tuple[torch.Tensor, ...]:
 def test_models_of_each_time_are_found_and_the_rest_is_noise() -> None:
     weight, x, action, after, clock = rows(0, 4000)
     after = after + 0.1 * torch.randn(after.shape, generator=torch.Generator().manual_seed(1))
-    model = LocalLinear(2, 1, steps=4, memory=1e9, prior=1e-6)
+    model = LocalLinear(2, 1, steps=4, memory=10_000, prior=1e-6)
     model.take_in(x, action, after, clock)
     model.refit()
     assert (model.weight - weight).abs().max() < 0.02
@@ -112,7 +112,7 @@ def test_a_time_that_was_never_seen_is_as_all_others() -> None:
     weight, x, action, _, _ = rows(2)
     inputs = torch.cat([x, action, torch.ones(len(x), 1)], -1)
     after = x + inputs @ weight[0]
-    model = LocalLinear(2, 1, steps=5, memory=1e9, prior=1.0)
+    model = LocalLinear(2, 1, steps=5, memory=10_000, prior=1.0)
     clock = torch.arange(len(x)) % 3
     model.take_in(x, action, after, clock.float())
     model.refit()
@@ -121,14 +121,54 @@ def test_a_time_that_was_never_seen_is_as_all_others() -> None:
 
 
 def test_rows_without_a_time_do_not_count_and_old_ones_fade() -> None:
-    _, x, action, after, clock = rows(3)
-    model = LocalLinear(2, 1, steps=4, memory=2.0, prior=1.0)
+    _, x, action, after, clock = rows(3, 20)
+    model = LocalLinear(2, 1, steps=4, memory=50, prior=1.0)
     model.take_in(x, action, after, torch.full_like(clock, -1))
     assert not model.moments.any()
     model.take_in(x, action, after, clock)
     before = model.moments.clone()
     model.take_in(x, action, after, torch.full_like(clock, -1))
-    assert torch.equal(model.moments, before / 2)
+    assert torch.equal(model.moments, before)
+    _, *others = rows(4, 20)
+    model.take_in(*others)
+    fresh = LocalLinear(2, 1, steps=4, memory=50, prior=1.0)
+    fresh.take_in(*others)
+    torch.testing.assert_close(model.moments, fresh.moments + 0.98**20 * before)
+
+
+def test_a_row_that_is_replayed_counts_once() -> None:
+    """So the prior weighs as many rows as it says, however often the rows are drawn."""
+    _, x, action, after, clock = rows(5, 30)
+    model = LocalLinear(2, 1, steps=4, memory=1000, prior=4.0)
+    once = LocalLinear(2, 1, steps=4, memory=1000, prior=4.0)
+    once.take_in(x, action, after, clock)
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        drawn = torch.randint(30, (16,), generator=rng)  # some of them twice
+        model.take_in(x[drawn], action[drawn], after[drawn], clock[drawn])
+    counts = model.moments[:, 3, 3]
+    torch.testing.assert_close(
+        counts, clock.long().bincount(minlength=4).double(), rtol=0.05, atol=0
+    )
+    for one in (once, model):
+        one.refit()
+    torch.testing.assert_close(model.weight, once.weight, rtol=0.05, atol=0.02)
+
+
+def test_the_same_numbers_at_another_time_are_another_row() -> None:
+    _, x, action, after, clock = rows(6, 30)
+    model = LocalLinear(2, 1, steps=4, memory=1000, prior=4.0)
+    model.take_in(x, action, after, torch.zeros_like(clock))
+    model.take_in(x, action, after, torch.ones_like(clock))
+    assert model.moments[:2, 3, 3].min() > 28
+
+
+def test_a_row_that_is_forgotten_counts_again() -> None:
+    _, x, action, after, clock = rows(7, 30)
+    model = LocalLinear(2, 1, steps=4, memory=20, prior=4.0)
+    for at in (slice(0, 10), slice(10, 30), slice(0, 10)):
+        model.take_in(x[at], action[at], after[at], clock[at])
+    assert model.written == 40
 
 
 def test_the_controller_of_a_linear_robot_is_riccatis() -> None:
