@@ -38,7 +38,7 @@ class AgentConfig(BaseModel):
 @dataclass(frozen=True)
 class Sequences:
     """Windows of T consecutive rows, B at a time. The batch holds, besides the row's columns
-    (B, T, ...), `prev_action` (B, ...) executed before the first row, `row_id` (B, T), and
+    (B, T, ...), `prev_action` (B, ...) executed before the first row, and
     `context/<name>` (B, ...) for each name of `context`: what was stored under `policy/<name>` with
     the row before the window. Where no row goes before, or it has no context, `is_first` is set.
     A window that reaches its episode's end early goes on with another episode's rows; `is_first`

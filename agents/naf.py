@@ -82,7 +82,7 @@ class NAFConfig(OffPolicyConfig):
     steps: int = Field(200, ge=1, description="Times of an episode that the model tells apart.")
     memory: int = Field(10_000, gt=1, description="Rows after which it has forgotten one, about.")
     prior: float = Field(
-        4.0, gt=0, description="Rows of a time that the rows of all times together count for."
+        1.0, gt=0, description="Rows of a time that the rows of all times together count for."
     )
     reward_widths: Widths = Field(
         (64, 64), description="Hidden layers of the reward's network, if no task declares it."

@@ -60,4 +60,5 @@ CLAIM = Claim(
     },
     controls=("plain", "replay"),
     judge=judge,
+    seeds=(0, 1, 2, 3, 4),
 )
