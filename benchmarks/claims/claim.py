@@ -165,6 +165,7 @@ class Claim:
         judge: decides, from the values of all arms; asks for all that `says` says, and no less.
         seeds: that a verdict should rest on.
         chance: whether runs of an arm differ by their seed; where not, one is enough.
+        beyond: what kept it from being run here, where something did.
     """
 
     says: str
@@ -176,6 +177,7 @@ class Claim:
     judge: Callable[[Values], Verdict]
     seeds: tuple[int, ...] = (0, 1, 2)
     chance: bool = True
+    beyond: str = ""
 
 
 def mean(values: Sequence[float]) -> float:

@@ -52,6 +52,8 @@ def section(name: str, runs: Runs) -> Iterator[str]:
 def _short(runs: Runs) -> str:
     """The verdict without its reasons, and with the seeds that it rests on."""
     said, values = runs.verdict(), runs.values()
+    if runs.claim.beyond and not values:
+        return "not reproduced: not run"
     if said.startswith("not run"):
         return "partly run" if values else "not run"
     seeds = min(len(found) for found in values.values())

@@ -59,6 +59,8 @@ class Runs:
         """In words; says what has not been run."""
         values = self.values()
         missing = [arm for arm in self.claim.arms if arm not in values]
+        if missing and self.claim.beyond:
+            return f"not reproduced, because it was not run: {self.claim.beyond}"
         if missing:
             return f"not run: {', '.join(missing)}"
         seeds = min(len(found) for found in values.values())

@@ -126,7 +126,7 @@ ROWS: dict[str, Row] = {
     "naf": Row(
         {"imagination": -25, "left on": -27, "ilqg": -24, "plain": -45, "replay": -34},
         {
-            "imagined rows help": {"plain": -26, "ilqg": -25.5},
+            "imagined rows help": {"plain": (-20, -26, -32), "ilqg": -25.5},
             "more than as many updates from real ones": {"replay": -24.5},
             "iLQG adds little": {"ilqg": -19},
             "they are better switched off halfway": {"left on": -24},

@@ -37,6 +37,12 @@ TOY = Claim(
 )
 
 
+def test_what_was_beyond_this_machine_is_not_reproduced_and_says_why(tmp_path: Path) -> None:
+    runs = Runs("toy", replace(TOY, beyond="it takes a year"), tmp_path)
+    assert runs.verdict() == "not reproduced, because it was not run: it takes a year"
+    assert "| [toy](#toy) | not reproduced: not run |" in page({"toy": runs})
+
+
 def test_a_report_says_what_is_missing_then_the_verdict_with_its_spread(tmp_path: Path) -> None:
     runs = Runs("toy", TOY, tmp_path)
     assert runs.verdict() == "not run: learner, idler"
