@@ -67,7 +67,7 @@ ROWS: dict[str, Row] = {
     ),
     "distill": Row(
         {"kl": 1, "mse": 0.97, "nll": 0.96, "alone": 0.5},
-        {loss: {loss: (1, 1, 0.9)} for loss in ("kl", "mse", "nll")},
+        {f"by {loss}": {loss: (1, 1, 0.9)} for loss in ("kl", "mse", "nll")},
     ),
     "dqn": Row(
         {"dqn": (410, 420, 430), "rainbow": (480, 490, 500), "random": 22},
