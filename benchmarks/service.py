@@ -28,6 +28,7 @@ from server.service import Service
 from server.storage import Experiment
 
 LOOK_S = 30.0
+START_S, PATIENCE_S = 0.1, 300.0  # between two looks before the first rows, and until there is one
 TENTHS = 10
 METRICS = ("learner/updates_per_s", "learner/wait_share", "loss/dyn", "loss/reward")
 
@@ -130,8 +131,13 @@ async def play(run: Run, minutes: float, seed: int, folder: Path) -> dict[str, A
 
 
 async def watch(service: Service, found: Experiment, seconds: float) -> None:
-    """Wait for the end, with a line now and then."""
+    """Wait for the end, with a line now and then. Time begins with the first rows."""
     clock = SystemClock()
+    begun = clock.monotonic()
+    while not service.experiments.get(found.id).rows:
+        if clock.monotonic() - begun > PATIENCE_S:
+            raise TimeoutError(f"no rows within {PATIENCE_S:g} s")
+        await asyncio.sleep(START_S)
     end = clock.monotonic() + seconds
     while (left := end - clock.monotonic()) > 0:
         await asyncio.sleep(min(LOOK_S, left))

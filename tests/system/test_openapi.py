@@ -5,7 +5,7 @@ import pytest
 from tests.conform import check, operations, order
 from tests.system.harness import Counter, Server
 
-EXAMPLES = 4  # of an operation; more are asked of a server that is quicker to furnish
+EXAMPLES = 2  # of an operation; more are asked of a server that is quicker to furnish
 BACK = {"created": "start", "stopped": "start", "failed": "start", "paused": "resume"}
 
 

@@ -46,6 +46,6 @@ def test_a_run_learns_through_the_service_and_keeps_its_curve(tmp_path):
         learner={"min_rows": 100},
         counts={"none": 0.0},
     )
-    outcome = asyncio.run(service.play(run, 0.2, 0, tmp_path))
+    outcome = asyncio.run(service.play(run, 0.1, 0, tmp_path))
     assert outcome["curve"][-1][1] <= outcome["steps"]
     assert sum(row["steps"] for row in outcome["rows"]) == outcome["steps"] > 100
