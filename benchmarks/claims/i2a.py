@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.claims.claim import Claim, Outcome, Values, Verdict, mean
+from benchmarks.claims.claim import Claim, Outcome, Values, Verdict, in_parts, mean, ranges
 from server.lockstep import run
 
 ROBOT = "gym:dreamfleet/Sokoban-v0"  # 7 x 7 with the border, 2 boxes, every level a new one
@@ -76,13 +76,19 @@ class Solves:
 
 def judge(values: Values) -> Verdict:
     """Three steps add the gate to the copy's share, and are no worse than one; a poor model leaves
-    the agent where the model-free path is."""
+    the agent about where the model-free path is. What the true rules, five steps, and more steps of
+    the path alone come to is shown."""
     means = {arm: mean(found) for arm, found in values.items()}
     gain = means["depth 3"] - means["copy 3"]
-    why = f"three steps add {gain:.2f} to the copy's share, the gate is {GATE:g}; "
-    why += ", ".join(f"{arm} {value:.2f}" for arm, value in means.items())
-    ignored = means["poor 3"] >= means["A2C"] - 0.1
-    return Verdict(gain >= GATE and means["depth 3"] >= means["depth 1"] and ignored, why)
+    return in_parts(
+        {
+            "imagination helps": gain >= GATE,
+            "the deeper the more": means["depth 3"] >= means["depth 1"],
+            "a wrong model is ignored": means["poor 3"] >= means["A2C"] - 0.1,
+        },
+        f"three steps add {gain:.2f} to the copy's share, the gate is {GATE:g};"
+        f" {ranges(values, 2)}",
+    )
 
 
 CLAIM = Claim(
