@@ -98,7 +98,8 @@ async def serve_web(service: Service) -> AsyncIterator[str]:
 
     Raises SettingsError when the port is taken, or the certificate is none.
     """
-    config = _configure(service)
+    app = build_app(service)
+    config = _configure(app, service.settings)
     listener = listen(service.settings)
     address = replace(service.settings, port=listener.getsockname()[1]).address
     server = _WebServer(config)
@@ -108,12 +109,12 @@ async def serve_web(service: Service) -> AsyncIterator[str]:
     finally:
         server.should_exit = True
         await task
+        await app.state.desk.jobs.close()
 
 
-def _configure(service: Service) -> uvicorn.Config:
-    settings = service.settings
+def _configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
-        build_app(service),
+        app,
         log_level="warning",
         lifespan="on",
         ws_max_size=2**20,  # what a browser says is short

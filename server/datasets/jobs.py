@@ -79,6 +79,14 @@ class Jobs:
         task.add_done_callback(self._tasks.discard)
         return job
 
+    async def close(self) -> None:
+        """Break off what is being done; what it leaves behind is swept away at the next start."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     def _forget_old(self) -> None:
         ended = [job.id for job in self._jobs.values() if job.state != "running"]
         for old in ended[: max(0, len(self._jobs) - KEPT)]:
@@ -124,7 +132,17 @@ async def work(order: Json, progress: Progress = lambda done, total: None) -> Js
         raise ServerError(f"the work ended without a result, with code {await process.wait()}")
     finally:
         process.stdin.close()  # it ends when it sees this
-        await process.wait()
+        await _ended(process)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Until it has; who is cancelled meanwhile is so afterwards, or the loop may close before."""
+    ending = asyncio.create_task(process.wait())
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
 
 
 def _error(told: Json) -> ServerError:

@@ -172,7 +172,9 @@ def test_a_viewers_socket_cannot_speak_for_an_operators_page(opened, server, tok
         message = json.dumps(forged | {"listener_id": listener})
         viewer.page.evaluate(f"window.socket.emit('event', {message})")
     viewer.page.wait_for_timeout(700)
-    assert tab.text("state-counter") == "acting"
+    stood = robot.counted
+    wait_until(lambda: robot.counted > stood, lambda: "the robot moves on")
+    assert tab.text("state-counter") in ("acting", "slow")  # as the machine's other work has it
     assert listeners
     page.evaluate(
         f"window.socket.emit('event', {json.dumps(forged | {'listener_id': listeners[0]})})"

@@ -279,6 +279,42 @@ def test_the_same_work_is_not_done_twice_at_a_time(tmp_path):
     asyncio.run(act())
 
 
+SLOW_TO_END = """#!{python}
+import sys, time
+sys.stdin.readline()
+print('{{"result": {{}}}}', flush=True)
+sys.stdin.read()
+time.sleep(0.5)
+"""
+
+
+def test_a_server_that_stops_leaves_no_process_behind_it(tmp_path, monkeypatch):
+    """Not even one that had said its result, and was about to end."""
+    script = tmp_path / "slow"
+    script.write_text(SLOW_TO_END.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setattr("server.datasets.jobs.sys.executable", str(script))
+    begun = []
+    begin = asyncio.create_subprocess_exec
+
+    async def noted(*command, **how):
+        begun.append(await begin(*command, **how))
+        return begun[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+
+    async def act():
+        jobs = Jobs()
+        jobs.start("verify", "a", {})
+        while not begun or not begun[0].stdin.is_closing():
+            await asyncio.sleep(0.01)
+        assert begun[0].returncode is None
+        await jobs.close()
+        assert begun[0].returncode == 0
+
+    asyncio.run(act())
+
+
 def test_an_archive_holds_what_it_was_made_of_and_keeps_to_its_folder(tmp_path):
     one = tmp_path / "one"
     (one / "deep" / ("d" * 120)).mkdir(parents=True)
