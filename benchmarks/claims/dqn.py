@@ -34,4 +34,5 @@ CLAIM = Claim(
     },
     controls=("random",),
     judge=judge,
+    seeds=tuple(range(10)),
 )
