@@ -24,6 +24,7 @@ from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import Widths
 from agents.blocks.on_policy import BEHAVIOUR, ActionHead, OnPolicyAgent, OnPolicyConfig, Opinion
+from agents.blocks.policies import told
 from agents.blocks.stacks import stack
 from robot_client.bundle import Signature, TensorSpec
 from robot_client.schema import EXTRA_PREFIX, IS_FIRST
@@ -126,5 +127,6 @@ class ActorCriticPolicy(Actor):
             outputs = {"out_extra_memory": held, "out_carry_memory": state}
             x = state[:, : self.net.memory.cells]
         raw, _ = self.net.judge(x)
+        outputs |= told(self.head(raw))
         action = self.head.draw(raw, inputs["in_noise_action"])
         return {"out_action": action, "out_extra_behaviour": raw, **outputs}

@@ -16,7 +16,8 @@ and how little depends on the task, so that each teacher may have its own.
 A teacher that has a policy instead of values is taken at its word, without temperature. For numbers
 as actions both have a normal distribution, squashed by tanh, and the losses are -log p(a) of its
 best action a, the squared error of the means in -1..1, and the KL of the normal distributions. A
-teacher that only says what it would do counts as certain of it.
+teacher that only says what it would do counts as certain of it: a deterministic policy, a planner,
+or numbers within bounds that are not tanh's (A3C and the later Dreamers).
 
 Teachers of several tasks may want other things in the same place. The paper's student then has an
 output for each task behind a common trunk (`heads`), and its policy is told the robot's task. All
@@ -44,7 +45,7 @@ from agents.blocks.explore import BoxExplorer, DiscreteExplorer
 from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import Widths, step
-from agents.blocks.policies import TanhNormal
+from agents.blocks.policies import TanhNormal, told
 from agents.blocks.stacks import stack
 from agents.blocks.state import check_pattern, chosen, flat_state, load_flat_state
 from agents.blocks.task_book import TaskList
@@ -291,5 +292,4 @@ class StudentPolicy(Actor):
             return {**self.explorer(raw.argmax(-1), inputs), **said}
         found = squashed(raw)
         action, _ = self.explorer(found.mode(), inputs)
-        said = {"out_mean": found.mean, "out_std": found.std}
-        return {"out_action": self.codec.decode(action), **said}
+        return {"out_action": self.codec.decode(action), **told(found)}

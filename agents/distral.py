@@ -48,7 +48,7 @@ from agents.blocks.lookup import Descent, Lookup, shares
 from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import OffPolicyAgent, OffPolicyConfig, Widths, step
-from agents.blocks.policies import categorical
+from agents.blocks.policies import Categorical, categorical, told
 from agents.blocks.stacks import Members, stack
 from agents.blocks.task_book import TaskBook
 from agents.blocks.values import distance
@@ -342,4 +342,5 @@ class TaskPolicy(Actor):
         choice = (policy + inputs["in_noise_sample"]).argmax(-1)
         done = self.explorer(choice, inputs)
         # Not the inputs themselves: a graph's outputs are its own.
-        return {**done, "out_extra_task": code + 0, "out_extra_previous": previous}
+        written = {"out_extra_task": code + 0, "out_extra_previous": previous}
+        return {**done, **written, **told(Categorical(policy))}

@@ -227,5 +227,4 @@ class TablePolicy(Actor):
         values = self.values[self.cells(part(inputs, "in_"))]
         best = values == values.amax(-1, keepdim=True)
         choice = torch.where(best, inputs["in_noise_ties"], -1.0).argmax(-1)
-        found: Tensors = self.explorer(choice, inputs)
-        return found
+        return {**self.explorer(choice, inputs), "out_q": values}

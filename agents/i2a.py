@@ -37,6 +37,7 @@ from agents.blocks.grids import EnvironmentModel, Experience, Planes, begun, fra
 from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import part
 from agents.blocks.on_policy import BEHAVIOUR, ActionHead, OnPolicyAgent, OnPolicyConfig, Opinion
+from agents.blocks.policies import told
 from agents.blocks.rollouts import Eye, RolloutEncoder, RolloutPolicy, Rollouts, imagine
 from agents.blocks.sokoban import SokobanRules
 from agents.errors import UnsupportedSpace
@@ -325,4 +326,5 @@ class ImaginingPolicy(Actor):
         action = self.head.draw(raw, inputs["in_noise_action"])
         written = {} if noise is None else {"out_extra_dreams": noise + 0}  # a tensor of its own
         carry = {"out_carry_frames": frames}
-        return {"out_action": action, "out_extra_behaviour": raw, **carry, **written}
+        said = told(self.head(raw))
+        return {"out_action": action, "out_extra_behaviour": raw, **carry, **written, **said}

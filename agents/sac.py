@@ -22,7 +22,7 @@ from agents.blocks.explore import BoxExplorer
 from agents.blocks.nets import RELU, Dense
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import OffPolicyAgent, OffPolicyConfig, Widths, step
-from agents.blocks.policies import TanhNormal
+from agents.blocks.policies import TanhNormal, told
 from agents.blocks.stacks import stack
 from agents.blocks.values import Number, distance
 from agents.blocks.views import frozen_view
@@ -199,5 +199,4 @@ class SquashedPolicy(Actor):
         """See `robot_client.bundle`."""
         found = self.actor(self.features(part(inputs, "in_")))
         action, _ = self.explorer(found.sample(inputs["in_noise_sample"]), inputs)
-        said = {"out_mean": found.mean, "out_std": found.std}
-        return {"out_action": self.codec.decode(action), **said}
+        return {"out_action": self.codec.decode(action), **told(found)}

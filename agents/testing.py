@@ -63,6 +63,7 @@ def check_acting(acting: Acting, observation_space: spaces.Dict, action_space: A
             _check_forgets(name, graph, inputs)
         else:
             _check_rows(name, graph, inputs, outputs)
+        _check_said({k: t for k, t in outputs.items() if k in SAID}, action_space)
         if "out_action" in outputs:
             _check_action(name, outputs["out_action"].detach(), action_space)
         if name == "imagine":
@@ -230,6 +231,16 @@ def _check_specs(name: str, rows: int, outputs: Tensors, wanted: Mapping[str, Te
         got = outputs[key]
         assert got.shape == (rows, *spec.shape), f"{name}: {key} is {tuple(got.shape)}, not {spec}"
         assert got.dtype == getattr(torch, spec.dtype), f"{name}: {key} is {got.dtype}, not {spec}"
+
+
+def _check_said(said: Tensors, space: ActionSpace) -> None:
+    """What a policy says of actions is what `robot_client.bundle` allows, for these actions."""
+    discrete = isinstance(space, spaces.Discrete)
+    allowed = ({"out_q"}, {"out_logits"}) if discrete else ({"out_mean", "out_std"},)
+    assert not said or set(said) in allowed, f"policy: says {sorted(said)}"
+    width = (int(space.n),) if isinstance(space, spaces.Discrete) else tuple(space.shape or ())
+    for key, tensor in said.items():
+        assert tensor.shape == (1, *width), f"policy: {key} is {tuple(tensor.shape)}"
 
 
 def _check_action(name: str, action: torch.Tensor, space: ActionSpace) -> None:

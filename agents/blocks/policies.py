@@ -213,3 +213,17 @@ def categorical(logits: torch.Tensor, unimix: float = 0.0) -> Categorical:
 
 
 Policy = Normal | TanhNormal | TruncatedNormal | Categorical
+
+
+def told(policy: Policy) -> dict[str, torch.Tensor]:
+    """What a robot's graph says of its policy to who learns from it; see `robot_client.bundle`.
+
+    Nothing for numbers that no tanh bounds: their kind of distribution has no name there.
+    """
+    match policy:
+        case Categorical(log_probs):
+            return {"out_logits": log_probs}
+        case TanhNormal(mean, std):
+            return {"out_mean": mean, "out_std": std}
+        case _:
+            return {}

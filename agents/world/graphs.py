@@ -10,6 +10,7 @@ import torch
 
 from agents.agent import Acting, Actor, Graph, Tensors
 from agents.blocks.dists import kl
+from agents.blocks.policies import told
 from agents.world.behaviour import Behaviour
 from agents.world.model import WorldModel
 from agents.world.rssm import Carry, States, features
@@ -71,7 +72,8 @@ class Policy(Filter, Actor):
     def forward(self, inputs: Tensors) -> Tensors:
         """See `robot_client.bundle`."""
         feat, outputs = self.filter(inputs)
-        action = self.policy(feat).sample(inputs["in_noise_action"])
+        chosen = self.policy(feat)
+        action, outputs = chosen.sample(inputs["in_noise_action"]), outputs | told(chosen)
         if self.codec.discrete:
             return outputs | {"out_action": action}
         if self.act_noise:

@@ -159,6 +159,24 @@ def test_what_an_agent_does_not_accept_it_refuses(name: str, kind: str) -> None:
         build(name, kind)
 
 
+CHOOSERS = [(n, k) for n in AGENTS for k in accepted(n) if k.endswith("discrete")]
+PLANNERS = {"mpc", "planet"}  # no policy to tell of
+SILENT = {"random", "world-models"}  # no preference; scores that are neither values nor chances
+
+
+@pytest.mark.parametrize(("name", "kind"), [c for c in CHOOSERS if c[0] not in PLANNERS])
+def test_who_chooses_says_what_it_thinks_of_all_choices(name: str, kind: str) -> None:
+    """So that a student learns more from it than its choice."""
+    acting = build(name, kind).acting()
+    inputs = example_inputs(acting, "policy", *SPACES[kind], torch.Generator().manual_seed(0))
+    quiet = {k: torch.zeros_like(v) if "noise" in k else v for k, v in inputs.items()}
+    outputs = acting.graphs["policy"](quiet)
+    said = [tensor for key, tensor in outputs.items() if key in ("out_q", "out_logits")]
+    assert len(said) == (name not in SILENT)
+    for scores in said:
+        assert torch.equal(scores.argmax(-1), outputs["out_action"])
+
+
 @ALL
 def test_every_field_of_the_configuration_is_documented(name: str) -> None:
     for field, about in agent_class(name).config_type.model_fields.items():

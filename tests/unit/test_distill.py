@@ -116,6 +116,26 @@ def test_a_teacher_follows_an_episode_with_its_memory_and_the_actions_executed(
     assert not early[0]["valued"]  # it says no more than what it would do
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_what_an_actor_prefers_is_taken_at_its_word(tmp_path: Path) -> None:
+    """Its chances, and not its choice alone; and nothing sharpens them."""
+    robot, a3c = Fork(), agent_class("a3c")
+    torch.manual_seed(0)
+    made = a3c.config_type.model_validate({"widths": (8,)})
+    actor = a3c(robot.observation_space, robot.action_space, made, torch.device("cpu"))
+    parts = (actor.acting(), robot.observation_space, robot.action_space, SystemClock())
+    manifest = Publisher(tmp_path, "e1", "a3c", *parts).publish(0).to_json()
+    copy_teacher(tmp_path / "0", tmp_path, manifest, "")
+    teacher = Teacher(tmp_path / "0", robot.observation_space, robot.action_space)
+    rows = {"square": np.arange(3), "action": np.zeros(3, np.int64), "is_first": np.eye(3)[0] > 0}
+    policy = teacher.policy("")
+    said, _ = teacher.judge(policy, policy.init(), rows, np.random.default_rng(0))
+    with torch.no_grad():
+        raw, _ = actor.net.judge(actor.net.see({"square": torch.arange(3)}))
+    np.testing.assert_allclose([s["scores"] for s in said], raw.log_softmax(-1), rtol=1e-4)
+    assert not any(s["valued"] for s in said)
+
+
 def test_teachers_of_other_spaces_and_lost_ones_are_refused(tmp_path: Path) -> None:
     manifest = saved(tmp_path / "home", bundle())
     copy_teacher(tmp_path / "0", tmp_path / "home", manifest, "")
