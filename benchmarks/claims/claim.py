@@ -166,6 +166,7 @@ class Claim:
         seeds: that a verdict should rest on.
         chance: whether runs of an arm differ by their seed; where not, one is enough.
         beyond: what kept it from being run here, where something did.
+        omits: what of the statement has no arm, and why.
     """
 
     says: str
@@ -178,6 +179,7 @@ class Claim:
     seeds: tuple[int, ...] = (0, 1, 2)
     chance: bool = True
     beyond: str = ""
+    omits: str = ""
 
 
 def mean(values: Sequence[float]) -> float:

@@ -18,24 +18,30 @@ class Kept:
     Args:
         file: in `benchmarks/results`, without its ending.
         value: the field of the row that counts.
-        where: what else the row says, besides the seed, which it or its file tells.
+        where: what else the row says, besides the seed, which it or its file tells where a result
+            has one.
+        table: the file's list that the row is in.
     """
 
     file: str
     value: str
     where: Mapping[str, Any]
+    table: str = "rows"
 
     @property
     def settings(self) -> dict[str, Any]:
         """Where it is, and which commit the run was of."""
         about = {"file": self.file, "value": self.value, "where": dict(self.where)}
+        about |= {"table": self.table} if self.table != "rows" else {}
         return {"kind": "kept", **about, "commit": self._read()["machine"]["commit"]}
 
     def run(self, seed: int) -> Outcome:
         """Look it up. Raises LookupError where the benchmark has no such row."""
-        asked, kept = {**self.where, "seed": seed}, self._read()
-        for row in kept["rows"]:
-            if asked.items() <= ({"seed": kept["seed"]} | row).items():
+        kept = self._read()
+        of = seed if kept["seed"] is None else kept["seed"]  # a speed has no seed
+        asked = {**self.where, "seed": seed}
+        for row in kept[self.table]:
+            if asked.items() <= ({"seed": of} | row).items():
                 more = {"file": self.file, **{k: row[k] for k in ("cpu_seconds",) if k in row}}
                 return Outcome(float(row[self.value]), more=more)
         raise LookupError(f"{self.file}.json has no row with {asked}")

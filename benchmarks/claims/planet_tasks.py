@@ -41,4 +41,6 @@ CLAIM = Claim(
     },
     controls=("alone: pendulum", "random: point mass", "random: pendulum"),
     judge=judge,
+    omits="the other four of the six tasks, and pictures: two robots are what two cores can learn"
+    " within an hour",
 )

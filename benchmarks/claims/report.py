@@ -43,6 +43,8 @@ def section(name: str, runs: Runs) -> Iterator[str]:
         cost = f", {mean(seconds):.1f} s" if seconds else ""
         yield f"    - {arm}{role}: {_number(mean(values))} ({spread}){cost}"
     yield f"- verdict: {runs.verdict()}"
+    if claim.omits:
+        yield f"- not run: {claim.omits}"
     yield ""
     if runs.picture.exists():
         yield f"![{name}]({os.path.relpath(runs.picture, REPORT.parent)})"
@@ -57,7 +59,8 @@ def _short(runs: Runs) -> str:
     if said.startswith("not run"):
         return "partly run" if values else "not run"
     seeds = min(len(found) for found in values.values())
-    return f"{said.partition(':')[0].partition(',')[0]} ({_seeds(seeds)})"
+    less = "; some of it was not run" if runs.claim.omits else ""
+    return f"{said.partition(':')[0].partition(',')[0]} ({_seeds(seeds)}){less}"
 
 
 def _number(value: float) -> str:

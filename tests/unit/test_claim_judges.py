@@ -236,6 +236,13 @@ ROWS: dict[str, Row] = {
             "it learns": {"random": 0.04},
         },
     ),
+    "distral-shared": Row(
+        {"shared": (60, 70, 65), "uniform": 120}, {"": {"uniform": 70}}
+    ),
+    "dreamer-actor": Row(
+        {"actor, paper": 0.2, "plan, paper": 1000, "actor, laptop": 0.1, "plan, laptop": 20},
+        {"": {"plan, laptop": 0.9}},
+    ),
     "mpc-cartpole": Row(
         {"cem": 190, "one member": 60, "sac": 20},
         {"in a handful of trials": {"cem": (190, 190, 90)}, "SAC needs more": {"sac": 195}},
@@ -249,12 +256,15 @@ ROWS: dict[str, Row] = {
             "poor 3": 0.28,
             "true 3": 0.6,
             "A2C": 0.28,
-            "A2C, long": 0.5,
+            "A2C, long": 0.4,
+            "random": 0.2,
         },
         {
             "imagination helps": {"copy 3": 0.48},
-            "the deeper the more": {"depth 1": 0.7},
-            "a wrong model is ignored": {"poor 3": 0.05},
+            "the deeper the more": {"depth 1": 0.55},
+            "more than the model-free path for each step": {"A2C": (0.5, 0.4, 0.6)},
+            "and for each second": {"A2C, long": 0.5},
+            "a wrong model is ignored": {"poor 3": 0.25},
         },
     ),
 }
