@@ -11,7 +11,11 @@ What differs from the paper and its code: M always learns rewards and ends too (
 ends, CarRacing's neither), and its state is blank at an episode's start instead of a flag saying
 so. M learns from windows whose pictures are coded anew with each batch, not from whole episodes of
 stored codes; where a window begins within an episode, its first rows only warm the state up. The
-codes are drawn from V's distribution in training and acting alike, as in the code.
+codes are drawn from V's distribution in training and acting alike, as in the code. C has outputs
+as the robot's actions are, each with a bias; for Take Cover the paper's has one, without a bias,
+whose sign is the move (1,088 numbers). The lecture lets any of these agents learn in its dreams, if
+it foretells the reward; the paper dreams of Take Cover only, whose reward is to be alive, so that
+M must foretell the end. CarRacing's C was evolved on the real tracks there.
 """
 
 from __future__ import annotations
