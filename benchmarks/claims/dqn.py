@@ -34,5 +34,4 @@ CLAIM = Claim(
     },
     controls=("random",),
     judge=judge,
-    seeds=tuple(range(10)),
 )

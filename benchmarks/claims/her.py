@@ -14,7 +14,7 @@ from server.lockstep import preset, run
 EPISODES = 100  # of the evaluation
 WINDOW = 100  # episodes that a point of the curve is the mean of
 GATE, FAILURE = 0.95, 0.2
-STEPS = {8: 10_000, 15: 20_000, 20: 40_000, 30: 80_000, 40: 600_000}
+STEPS = {8: 10_000, 15: 20_000, 20: 40_000, 30: 80_000, 40: 300_000}
 UPDATES_PER_ROW = 0.25
 RELABELLED = 0.8
 
