@@ -25,13 +25,14 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.durable import write_durably
+from robot_client.durable import write_from_spare
 from robot_client.errors import SchemaError, SpoolError
 from robot_client.schema import NO_TAG, Tag
 from robot_client.wire import ARRAY_DTYPES
 
 _log = logging.getLogger(__name__)
 FORMAT: Final = 1
+SPARE: Final = "spare"
 PREFIX: Final = struct.Struct("<II")
 _MAX_RECORD: Final = 64 * 2**20
 _OURS: Final = (SpoolError, SchemaError)
@@ -274,5 +275,6 @@ def _read_state(directory: Path) -> State | None:
 
 
 def write_state(directory: Path, state: State) -> None:
-    """Replace the state durably, or not at all."""
-    write_durably(directory / "state.json", json.dumps(asdict(state)).encode())
+    """Replace the state durably, or not at all; if need be in the room of the spare file."""
+    data = json.dumps(asdict(state)).encode()
+    write_from_spare(directory / SPARE, directory / "state.json", data)

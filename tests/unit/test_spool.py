@@ -171,22 +171,6 @@ def test_a_full_spool_says_so_and_goes_on_after_an_acknowledgement(tmp_path: Pat
     queue.close()
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = Spool(tmp_path)
-    fill(queue, 0, 3)
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: len(data) // 2]))
-    with pytest.raises(SpoolFull, match="No space left"):
-        queue.append(0, row(99))
-    monkeypatch.undo()
-    fill(queue, 0, 2)
-    assert values(queue) == list(range(5))
-    queue.close()
-    queue = Spool(tmp_path)
-    assert values(queue) == list(range(5))
-    queue.close()
-
-
 def test_rows_are_durable_before_they_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
