@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import zmq
 
-from robot_client import keys
+from robot_client import keys, spool
+from robot_client import link as link_module
 from robot_client.bundle import sha256
-from robot_client.errors import LinkError
+from robot_client.errors import LinkError, SpoolError
 from robot_client.link import CurveKeys, check_address
 from robot_client.messages import (
     ANY_EPISODE,
@@ -200,6 +201,51 @@ def test_a_refused_upload_ends_uploads_only(setup: Setup) -> None:
     assert setup.server.want(Heartbeat)
     assert link.connected
     assert link.backlog == 1
+
+
+def test_a_disk_that_fails_for_a_while_ends_uploads_for_a_while(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "_DISK_PAUSE", 0.3)
+    setup.spool.append(0, row(0, last=True))
+
+    def fail(*place: object) -> None:
+        raise SpoolError("the disk fails")
+
+    monkeypatch.setattr(setup.spool, "read", fail)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()
+    assert setup.server.want(Event) == Event("upload_stopped", "the disk fails")
+    monkeypatch.undo()
+    assert setup.server.want(Upload).first_seq == 0
+    setup.server.send(Ack(setup.spool.epoch, 1))
+    until(lambda: link.backlog == 0)
+    assert link.error == ""
+
+
+def test_uploads_that_were_refused_go_on_when_the_server_thinks_otherwise(setup: Setup) -> None:
+    fill(setup.spool, 0, 5)
+    setup.spool.ack(2)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome(1)
+    until(lambda: "lost rows" in link.error)
+    setup.server.send(Rejected("Heartbeat", "hello", "a Hello first", "Heartbeat", False))
+    setup.server.welcome(2)  # its right data has been restored
+    assert setup.server.want(Upload).first_seq == 2
+    assert link.error == ""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_rows_are_durable_within_seconds_with_and_without_a_server(
+    setup: Setup, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(spool, "sync_file", synced.append)
+    fill(setup.spool, 0, 3)
+    setup.link(setup.server.bind())
+    if there:
+        setup.server.welcome()
+    until(lambda: bool(synced))
 
 
 def test_commands_come_down_and_short_messages_go_up(setup: Setup) -> None:
