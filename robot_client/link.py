@@ -252,7 +252,7 @@ class Link:
                 self._welcomed(message)
             case Rejected():
                 self._rejected(message)
-            case Command(verb="stop"):
+            case Command(verb="stop" | "pause"):
                 self._on_command(message)  # however we stand with the server
             case _ if self._welcome is None:
                 return  # of a connection that is no more

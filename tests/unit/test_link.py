@@ -30,6 +30,7 @@ from robot_client.messages import (
     Pulse,
     Rejected,
     Upload,
+    Verb,
     Welcome,
 )
 from tests.unit.link_server import BLOBS, GRAPH, WEIGHTS, Server, Setup, manifest
@@ -365,12 +366,13 @@ def test_a_fault_that_nobody_foresaw_costs_one_connection(setup: Setup) -> None:
     until(lambda: setup.commands == [Command(5, "pause", ANY_EPISODE)])
 
 
-def test_a_stop_is_obeyed_before_the_welcome(setup: Setup) -> None:
+@pytest.mark.parametrize("verb", ["stop", "pause"])
+def test_what_halts_the_robot_is_obeyed_before_the_welcome(setup: Setup, verb: Verb) -> None:
     setup.link(setup.server.bind())
     setup.server.want(Hello)
-    for command in (Command(1, "release", ANY_EPISODE), Command(2, "stop", ANY_EPISODE)):
+    for command in (Command(1, "release", ANY_EPISODE), Command(2, verb, ANY_EPISODE)):
         setup.server.send(command)
-    until(lambda: setup.commands == [Command(2, "stop", ANY_EPISODE)])
+    until(lambda: setup.commands == [Command(2, verb, ANY_EPISODE)])
 
 
 REFUSED = Rejected("Hello", "first_seq", "0 to 0, or a new epoch", "2", True)
