@@ -49,6 +49,7 @@ from server.new_experiment import (
 )
 from server.recovery import rows_in
 from server.removal import Removal
+from server.robot_orders import tell_all
 from server.rollout import Rollout
 from server.roster import Roster
 from server.settings import Settings
@@ -381,7 +382,8 @@ class Experiments:
         await self._start(experiment)
 
     async def _stop(self, experiment: Experiment) -> None:
-        self._command_robots(experiment.id, "pause")
+        # Where those that are away join next, they are to go on, as those that move from here.
+        self._moving |= self._command_robots(experiment.id, "pause")
         await self._supervisor.stop(experiment.id)
 
     def _lock(self, experiment: str) -> asyncio.Lock:
@@ -429,11 +431,8 @@ class Experiments:
         self._launches.add(task)
         task.add_done_callback(self._launches.discard)
 
-    def _command_robots(self, experiment: str, verb: RobotVerb) -> None:
-        fleet = self._reach()
-        for session in fleet.sessions():
-            if session.experiment == experiment:
-                fleet.command(session.robot, verb)
+    def _command_robots(self, experiment: str, verb: RobotVerb) -> set[str]:
+        return tell_all(self._reach(), self.roster, experiment, verb)
 
     def _let_move(self) -> None:
         """Pause the robots whose place is elsewhere, so that they move."""

@@ -148,6 +148,23 @@ def test_robots_join_only_where_there_is_a_place(tmp_path):
     in_house(tmp_path, act)
 
 
+def test_a_robot_that_is_away_hears_of_what_was_done_to_its_experiment_when_it_is_back(tmp_path):
+    async def act(house):
+        made = await house.create()
+        await house.ask("POST", f"/experiments/{made}/start")
+        house.join()
+        house.fleet.sessions = list  # the gateway still knows the robot, and takes orders
+        for verb in ("pause", "resume", "stop"):
+            await house.ask("POST", f"/experiments/{made}/{verb}")
+        other = await house.create()
+        await house.ask("POST", f"/experiments/{other}/start")
+        house.join()
+        house.experiments.joined("ball-1", other)
+        return [verb for _, verb in house.fleet.commands]
+
+    assert in_house(tmp_path, act) == ["pause", "resume", "pause", "resume"]
+
+
 def test_robots_show_their_heartbeat_and_camera_and_take_commands(tmp_path):
     async def act(house):
         made = await house.create()
