@@ -161,17 +161,19 @@ class Link:
     def _live(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """From one connection to its end. After a fault that nobody foresaw there is a new one:
         without a link, no emergency stop reaches the robot."""
-        with self._connect(context) as self._socket:
-            try:
-                while not self._stopping.is_set() and not self._is_unheard():
-                    self._step()
-                self._flush_outbox()
-            except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
-                _log.exception("the link has failed")
-                self.error = f"the link has failed: {type(error).__name__}: {error}"
-                self._lose("the link has failed")
-                self._stopping.wait(_RESTART_S)
-            self._socket.linger = 200  # ms; for the last words only
+        try:
+            with self._connect(context) as self._socket:
+                try:
+                    while not self._stopping.is_set() and not self._is_unheard():
+                        self._step()
+                    self._flush_outbox()
+                finally:
+                    self._socket.linger = 200  # ms; for the last words only
+        except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
+            _log.exception("the link has failed")
+            self.error = f"the link has failed: {type(error).__name__}: {error}"
+            self._lose("the link has failed")
+            self._stopping.wait(_RESTART_S)
 
     def _connect(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
         socket = context.socket(zmq.DEALER)

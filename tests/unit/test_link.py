@@ -1,10 +1,12 @@
 """The link against a small server of its own: hello, uploads, policies, keys, and every break."""
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -409,3 +411,22 @@ def test_rows_of_another_experiment_are_kept_and_the_link_says_what_to_do(setup:
     until(lambda: "move the spool" in link.error)
     assert link.error.startswith("2 rows belong to an experiment")
     assert (setup.spool.epoch, setup.spool.backlog) == (epoch, 2)
+
+
+def test_a_connection_that_cannot_be_opened_is_tried_again(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "_RESTART_S", 0.05)
+    make, failed = zmq.Context.socket, threading.Event()
+    address = setup.server.bind()
+
+    def socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[Any]:
+        if failed.is_set():
+            return make(context, kind)
+        failed.set()
+        raise zmq.ZMQError(errno.EMFILE)
+
+    monkeypatch.setattr(zmq.Context, "socket", socket)
+    link = setup.link(address)
+    setup.server.welcome()
+    until(lambda: link.connected)
