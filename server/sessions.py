@@ -234,7 +234,7 @@ HALTS = ("stop", "pause")  # what a robot does for a server that has not welcome
 
 
 class Orders:
-    """The commands of operators; the newest KEPT are remembered.
+    """The commands of operators; those that wait, and the newest of KEPT, are remembered.
 
     One that a later one undoes is never repeated: a robot that comes back must not be released by
     an old command after a newer one has stopped it.
@@ -253,8 +253,9 @@ class Orders:
             if old.verb == _UNDOES.get(verb):
                 self._orders[old.id] = Order(robot, old, f"undone by command {command.id}")
         self._orders[command.id] = Order(robot, command)
-        if len(self._orders) > self.KEPT:
-            del self._orders[next(iter(self._orders))]
+        if len(self._orders) > self.KEPT:  # one that waits for its robot is not let go
+            answered = (n for n, order in self._orders.items() if order.error is not None)
+            self._orders.pop(next(answered, 0), None)
         return command
 
     def done(self, robot: str, number: int, error: str) -> None:
