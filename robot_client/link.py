@@ -288,6 +288,9 @@ class Link:
     def _welcomed(self, welcome: Welcome) -> None:
         if self._welcome is not None:
             return  # answer to a Hello that we said twice
+        if not self._spool.join(welcome.experiment):  # recorded before any of them was delivered
+            self._refuse_to_move()
+            return
         self._welcome, self._pulse = welcome, self._heard
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
         self._told = ""
@@ -375,7 +378,10 @@ class Link:
         if self._spool.begin_epoch():
             _log.warning("this server has not our older rows: a new epoch begins")
             self._next_hello = float("-inf")
-            return
+        else:
+            self._refuse_to_move()
+
+    def _refuse_to_move(self) -> None:
         self._refused(
             f"{self._spool.backlog} rows belong to an experiment, or a server, that this robot was "
             "in before. To deliver them, let it join there again; to give them up, end this "

@@ -103,6 +103,7 @@ class State:
     acked: int = 0
     next_episode: int = 0
     format: int = FORMAT
+    experiment: str = ""  # to which the rows belong, once a server has said so
 
 
 def locked(path: Path) -> int:
@@ -263,6 +264,7 @@ def _read_state(directory: Path) -> State | None:
         state = State(**data)
         good = (
             isinstance(state.epoch, str)
+            and isinstance(state.experiment, str)
             and state.format == FORMAT
             and all(type(n) is int and n >= 0 for n in (state.acked, state.next_episode))
         )

@@ -3,7 +3,7 @@
 One thread appends rows, another reads, acknowledges and makes them durable. The directory holds
 
     lock           held while a process uses the spool
-    state.json     epoch, acknowledged mark, next episode; replaced atomically
+    state.json     epoch, acknowledged mark, next episode, experiment; replaced atomically
     spare          room on the disk for the next state, without which nothing may be deleted
     <seq>.rows     segments; the name is the seq of the first row
     damaged-*      what could not be used, set aside
@@ -228,6 +228,17 @@ class Spool:
                 done = [s for s in ended if s.next_seq <= next_seq]
             if done:
                 self._drop(done)
+
+    def join(self, experiment: str) -> bool:
+        """Let the rows be of this experiment. False while some wait that are of another."""
+        with self._disk:
+            if experiment != self._state.experiment:
+                if self._state.experiment and self.backlog:
+                    return False
+                self._state.experiment = experiment
+                with contextlib.suppress(SpoolError):  # else it is saved with the next mark
+                    self._save_state()
+            return True
 
     def begin_epoch(self) -> bool:
         """Begin a new epoch at seq 0, as for a server that has not seen the rows so far.

@@ -400,6 +400,16 @@ def test_a_robot_that_has_delivered_begins_a_new_epoch_for_another_experiment(
     assert link.error == ""
 
 
+def test_rows_that_no_server_has_seen_are_not_given_to_another_experiment(setup: Setup) -> None:
+    setup.spool.join("x2")
+    fill(setup.spool, 0, 3)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()  # to x1
+    until(lambda: link.error.startswith("3 rows belong to an experiment"))
+    assert not link.connected
+    assert setup.spool.backlog == 3
+
+
 def test_rows_of_another_experiment_are_kept_and_the_link_says_what_to_do(setup: Setup) -> None:
     for value in range(3):
         setup.spool.append(0, row(value, last=value == 2))
