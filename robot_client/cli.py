@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import ctypes
 import json
+import os
 import signal
 import socket
 import sys
@@ -34,6 +35,8 @@ _HOME = Path("~/.dreamfleet")
 _HOLD_AFTER = "hold after so long without a word of who drives (%(default)s)"
 _YIELD_AFTER = "and after so long go on with the policy, or stop until resumed (%(default)s)"
 _PR_SET_PDEATHSIG = 1
+_PARENT = os.getppid()  # of this process when it began
+_LOOK_S = 0.05
 _SIMULATED_SILENCE_S = 60.0  # a busy machine may slow a simulation down, which endangers nobody
 
 
@@ -265,12 +268,37 @@ def _clock(speed: float) -> Clock:
     return FreeRunningClock() if speed == float("inf") else SystemClock(speed)
 
 
+class _Halted(threading.Event):
+    """An event without a lock, which a handler of signals may set.
+
+    The handler runs in the thread that waits, and would wait for ever for a lock that this holds.
+    """
+
+    _is_set = False
+
+    def is_set(self) -> bool:
+        """Whether it has been set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, once and for all."""
+        self._is_set = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, or for `timeout` seconds. Returns whether it is."""
+        clock = SystemClock()
+        end = clock.monotonic() + (float("inf") if timeout is None else timeout)
+        while not self._is_set and (now := clock.monotonic()) < end:
+            clock.sleep_until(min(end, now + _LOOK_S))
+        return self._is_set
+
+
 def _halted(with_parent: bool) -> threading.Event:
     """Set by SIGTERM or SIGINT.
 
     The second one breaks off whatever runs, by way of `stop()`; the third one ends the process.
     """
-    halted = threading.Event()
+    halted = _Halted()
 
     def halt(number: int, frame: object) -> None:
         if halted.is_set():
@@ -282,6 +310,8 @@ def _halted(with_parent: bool) -> threading.Event:
         signal.signal(number, halt)
     if with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != _PARENT:  # it has died already, of which no signal tells any more
+            halted.set()
     return halted
 
 

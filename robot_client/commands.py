@@ -97,5 +97,4 @@ class Operator:
         self._send(CommandDone(command.id, ""))
 
     def _pull(self) -> None:
-        self._estop.pull(PULLED)
-        self._stop()
+        self._estop.pull(PULLED, self._stop)

@@ -8,24 +8,23 @@ again. What cannot be delivered waits in the spool or, for short messages, in a 
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import cycle
 from typing import Final
-from urllib.parse import urlsplit
 
 import zmq
 
+from robot_client.address import CurveKeys as CurveKeys
+from robot_client.address import check_address as check_address
 from robot_client.bundle import Manifest
 from robot_client.clock import Clock
 from robot_client.errors import BundleError, LinkError, MessageError, SpoolError
 from robot_client.fetch import Fetch
 from robot_client.fetch import PolicyInbox as PolicyInbox
-from robot_client.keys import KeyPair
 from robot_client.messages import (
     Ack,
     BlobPart,
@@ -57,20 +56,10 @@ _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
 _REFUSED_PAUSE: Final = 30.0  # before a Hello that was refused is said again as it is
 _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0
+_SYNC_S: Final = 1.0  # of rows that a power cut may cost while no server takes them
+_DISK_PAUSE: Final = 10.0  # before a disk that has failed is tried again
 _REDIAL_S: Final = 3.0  # without a word, before a connection with keys is tried anew
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
-
-
-@dataclass(frozen=True)
-class CurveKeys:
-    """The robot's own key pair and the public key that the server must have.
-
-    `former` are keys that it may still have: they are tried in turn until it changes.
-    """
-
-    own: KeyPair
-    server: str
-    former: tuple[str, ...] = ()
 
 
 class Link:
@@ -121,7 +110,8 @@ class Link:
         self._heard = self._pulse = self._dialled = float("-inf")
         self._next_heartbeat = self._next_hello = float("-inf")
         self._hello_pause = _HELLO_MIN
-        self._uploading = True
+        self._next_sync = self._clock.monotonic() + _SYNC_S
+        self._uploading, self._upload_again, self._told = True, float("inf"), ""
         self.learner = "none"
         """State of the learner as the last Pulse gave it."""
         self.error = ""
@@ -171,17 +161,19 @@ class Link:
     def _live(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """From one connection to its end. After a fault that nobody foresaw there is a new one:
         without a link, no emergency stop reaches the robot."""
-        with self._connect(context) as self._socket:
-            try:
-                while not self._stopping.is_set() and not self._is_unheard():
-                    self._step()
-                self._flush_outbox()
-            except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
-                _log.exception("the link has failed")
-                self.error = f"the link has failed: {type(error).__name__}: {error}"
-                self._lose("the link has failed")
-                self._stopping.wait(_RESTART_S)
-            self._socket.linger = 200  # ms; for the last words only
+        try:
+            with self._connect(context) as self._socket:
+                try:
+                    while not self._stopping.is_set() and not self._is_unheard():
+                        self._step()
+                    self._flush_outbox()
+                finally:
+                    self._socket.linger = 200  # ms; for the last words only
+        except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
+            _log.exception("the link has failed")
+            self.error = f"the link has failed: {type(error).__name__}: {error}"
+            self._lose("the link has failed")
+            self._stopping.wait(_RESTART_S)
 
     def _connect(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
         socket = context.socket(zmq.DEALER)
@@ -215,6 +207,7 @@ class Link:
         now = self._clock.monotonic()
         if self._welcome is not None and now - self._heard > SILENCE:
             self._lose("the server is silent")
+        self._sync(now)
         if self._welcome is None:
             self._say_hello(now)
         else:
@@ -261,7 +254,7 @@ class Link:
                 self._welcomed(message)
             case Rejected():
                 self._rejected(message)
-            case Command(verb="stop"):
+            case Command(verb="stop" | "pause"):
                 self._on_command(message)  # however we stand with the server
             case _ if self._welcome is None:
                 return  # of a connection that is no more
@@ -295,10 +288,13 @@ class Link:
     def _welcomed(self, welcome: Welcome) -> None:
         if self._welcome is not None:
             return  # answer to a Hello that we said twice
+        if not self._spool.join(welcome.experiment):  # recorded before any of them was delivered
+            self._refuse_to_move()
+            return
         self._welcome, self._pulse = welcome, self._heard
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
-        if self._uploading:
-            self.error = ""
+        self._told = ""
+        self._resume_uploads()
         self._fetch.resume()
         self._guarded(lambda: self._uplink.begin(welcome.next_seq))
 
@@ -324,22 +320,39 @@ class Link:
             while (upload := self._uplink.upload(now)) is not None and self._put(upload):
                 self._uplink.sent(upload, now)
 
+        if now >= self._upload_again:
+            self._resume_uploads()
         if self._uploading:
             self._guarded(send_due)
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Give up uploading, and nothing else, when rows cannot be read, sent or agreed upon."""
+    def _sync(self, now: float) -> None:
+        """Rows that are sent are durable; those that wait for a server become so here."""
+        if now >= self._next_sync:
+            self._next_sync = now + _SYNC_S
+            self._guarded(self._spool.sync)
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        """Give up uploading, and nothing else, when rows cannot be read, sent or agreed upon.
+
+        What a disk has failed to do is tried again; else it takes a new Welcome.
+        """
         try:
             action()
         except (LinkError, SpoolError, MessageError) as error:
-            self._stop_uploads(str(error))
+            pause = _DISK_PAUSE if isinstance(error, SpoolError) else float("inf")
+            self._stop_uploads(str(error), pause)
 
-    def _stop_uploads(self, why: str) -> None:
-        if self._uploading:
+    def _stop_uploads(self, why: str, pause: float = float("inf")) -> None:
+        self._upload_again = self._clock.monotonic() + pause
+        self._uploading, self.error = False, why
+        if why != self._told:
             _log.error("no more uploads: %s", why)
-            self._uploading = False
-            self.error = why
+            self._told = why
             self.send(Event("upload_stopped", why[:1000]))
+
+    def _resume_uploads(self) -> None:
+        self._uploading, self._upload_again, self.error = True, float("inf"), ""
+        self._uplink.go_back()
 
     def _rejected(self, rejected: Rejected) -> None:
         why = (
@@ -365,7 +378,10 @@ class Link:
         if self._spool.begin_epoch():
             _log.warning("this server has not our older rows: a new epoch begins")
             self._next_hello = float("-inf")
-            return
+        else:
+            self._refuse_to_move()
+
+    def _refuse_to_move(self) -> None:
         self._refused(
             f"{self._spool.backlog} rows belong to an experiment, or a server, that this robot was "
             "in before. To deliver them, let it join there again; to give them up, end this "
@@ -409,28 +425,3 @@ class Link:
             self.send(Event("policy_refused", why[:1000]))
         else:
             self.send(PolicyReport(manifest.experiment, manifest.version, why[:1000]))
-
-
-def check_address(address: str, keys: CurveKeys | None) -> None:
-    """Raise LinkError when `address` is none, or needs keys and there are none."""
-    parts = urlsplit(address)
-    if parts.scheme in ("ipc", "inproc"):
-        return
-    try:
-        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
-            raise ValueError("no host or port")
-    except ValueError as error:
-        raise LinkError(f"{address}: expected an address such as tcp://127.0.0.1:5700") from error
-    if keys is None and not _loopback(parts.hostname):
-        raise LinkError(
-            f"{address} is not on this machine, and without keys nobody would know who listens: "
-            "run `dreamfleet-robot enrol` on the robot, then the `dreamfleet keys enrol` that it "
-            "prints on the server, then what that prints on the robot"
-        )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

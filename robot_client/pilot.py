@@ -7,6 +7,7 @@ control comes back to one that knows where the robot is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ class Pilot:
         takeover: asked who drives, likewise.
         standing: where the robot stands; told of bad actions.
         estop: while it is pulled nothing is applied.
+        lost: set while the watchdog has stopped the robot: nothing is applied then, either.
         clock: of the swaps.
         link: for reports.
         explore: False asks the policy for the mode of its actions.
@@ -55,6 +57,7 @@ class Pilot:
         takeover: Takeover,
         standing: Standing,
         estop: EmergencyStop,
+        lost: threading.Event,
         clock: Clock,
         link: ServerLink,
         *,
@@ -63,7 +66,7 @@ class Pilot:
     ) -> None:
         self._robot, self._space, self._filter, self._policies = robot, space, safety, policies
         self._takeover, self._standing, self._estop, self._link = takeover, standing, estop, link
-        self._clock, self._real = clock, SystemClock()
+        self._lost, self._clock, self._real = lost, clock, SystemClock()
         self._explore, self._rng = explore, rng
         self._evaluates = False
         self.latencies = Latencies()
@@ -149,7 +152,7 @@ class Pilot:
             safe = self._filter(requested)
         except (SafetyStop, BundleError) as error:
             return self._refuse(policy, str(error))
-        if self._estop.pulled:  # while the policy was choosing
+        if self._estop.pulled or self._lost.is_set():  # while the policy was choosing
             return self._hold()
         executed = self._robot.apply(safe)
         self._filter.executed(executed)

@@ -117,6 +117,7 @@ class Runtime:
             self._takeover,
             self._standing,
             self._estop,
+            self._lost,
             clock,
             self._link,
             explore=explore,

@@ -28,6 +28,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from robot_client.clock import Clock
+from robot_client.durable import sync_directory, sync_file
 from robot_client.errors import RobotError, SafetyStop, SchemaError
 from robot_client.robot import Action, Robot, as_action
 from robot_client.schema import ActionSpace
@@ -241,9 +242,11 @@ class EmergencyStop:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self._disk = threading.Lock()  # held while the file changes
         self.pulls = 0  # so far: one may be over before the loop looks
         self.reason = ""
-        if path is not None and path.exists():  # empty if the disk was full
+        self._kept = path is not None and path.exists()  # whether the file is there, or about to be
+        if path is not None and self._kept:  # empty if the disk was full
             self.reason = path.read_text(errors="replace") or "emergency stop before a restart"
 
     @property
@@ -251,20 +254,25 @@ class EmergencyStop:
         """Whether it holds the robot."""
         return bool(self.reason)
 
-    def pull(self, reason: str) -> None:
-        """Hold the robot until `release`."""
+    def pull(self, reason: str, stop: Callable[[], None] = lambda: None) -> None:
+        """Hold the robot until `release`. It is stopped by `stop` before the disk is waited for."""
         assert reason
         self.reason = reason
         self.pulls += 1
-        if self._path is not None:
-            with suppress(OSError):  # a full disk must not stand between the operator and the stop
-                self._path.write_text(reason)
+        stop()
+        if self._path is None or self._kept:  # by the link's thread, for which no loop waits
+            return
+        with self._disk:
+            if self.reason:
+                self._kept = True
+                _latch(self._path, reason)
 
     def release(self) -> None:
         """Let the robot act again."""
-        self.reason = ""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._kept, self.reason = False, ""
+        with self._disk:
+            if self._path is not None and not self.reason:
+                self._path.unlink(missing_ok=True)
 
 
 class Ladder:
@@ -287,6 +295,15 @@ class Ladder:
         if ages.weights > limits.weights_s:
             return Verdict(Rung.CACHED, f"the policy is {ages.weights:.0f} s old")
         return Verdict(Rung.FRESH, "")
+
+
+def _latch(path: Path, reason: str) -> None:
+    """Whoever stops a robot may well cut its power next: it must not move when that returns."""
+    with suppress(OSError):  # on a full disk the file's name is enough
+        path.write_text(reason)
+    with suppress(OSError):
+        sync_file(path)
+        sync_directory(path.parent)
 
 
 def silence_limit(control_hz: float) -> float:

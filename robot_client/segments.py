@@ -25,13 +25,14 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.durable import write_durably
+from robot_client.durable import write_from_spare
 from robot_client.errors import SchemaError, SpoolError
 from robot_client.schema import NO_TAG, Tag
 from robot_client.wire import ARRAY_DTYPES
 
 _log = logging.getLogger(__name__)
 FORMAT: Final = 1
+SPARE: Final = "spare"
 PREFIX: Final = struct.Struct("<II")
 _MAX_RECORD: Final = 64 * 2**20
 _OURS: Final = (SpoolError, SchemaError)
@@ -102,6 +103,7 @@ class State:
     acked: int = 0
     next_episode: int = 0
     format: int = FORMAT
+    experiment: str = ""  # to which the rows belong, once a server has said so
 
 
 def locked(path: Path) -> int:
@@ -262,6 +264,7 @@ def _read_state(directory: Path) -> State | None:
         state = State(**data)
         good = (
             isinstance(state.epoch, str)
+            and isinstance(state.experiment, str)
             and state.format == FORMAT
             and all(type(n) is int and n >= 0 for n in (state.acked, state.next_episode))
         )
@@ -274,5 +277,6 @@ def _read_state(directory: Path) -> State | None:
 
 
 def write_state(directory: Path, state: State) -> None:
-    """Replace the state durably, or not at all."""
-    write_durably(directory / "state.json", json.dumps(asdict(state)).encode())
+    """Replace the state durably, or not at all; if need be in the room of the spare file."""
+    data = json.dumps(asdict(state)).encode()
+    write_from_spare(directory / SPARE, directory / "state.json", data)

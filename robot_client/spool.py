@@ -3,7 +3,8 @@
 One thread appends rows, another reads, acknowledges and makes them durable. The directory holds
 
     lock           held while a process uses the spool
-    state.json     epoch, acknowledged mark, next episode; replaced atomically
+    state.json     epoch, acknowledged mark, next episode, experiment; replaced atomically
+    spare          room on the disk for the next state, without which nothing may be deleted
     <seq>.rows     segments; the name is the seq of the first row
     damaged-*      what could not be used, set aside
 
@@ -26,12 +27,13 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
-from robot_client.durable import sync_directory, sync_file
+from robot_client.durable import NO_ROOM, keep_spare, sync_directory, sync_file
 from robot_client.errors import SpoolError, SpoolFull
 from robot_client.schema import IS_LAST, MAX_CHUNK_ROWS, NO_TAG, Chunk, Columns, Tag
 from robot_client.segments import (
     FORMAT,
     PREFIX,
+    SPARE,
     Run,
     Segment,
     State,
@@ -77,6 +79,7 @@ class Spool:
         except OSError as error:
             os.close(self._lock)
             raise SpoolError(f"{directory}: {error}") from error
+        keep_spare(directory / SPARE)
         self._next_seq = max([self._state.acked, *(s.next_seq for s in self._segments)])
         self._durable = self._state.acked  # rows before it are on the disk itself
         self._bytes = sum(s.size for s in self._segments)
@@ -226,6 +229,17 @@ class Spool:
             if done:
                 self._drop(done)
 
+    def join(self, experiment: str) -> bool:
+        """Let the rows be of this experiment. False while some wait that are of another."""
+        with self._disk:
+            if experiment != self._state.experiment:
+                if self._state.experiment and self.backlog:
+                    return False
+                self._state.experiment = experiment
+                with contextlib.suppress(SpoolError):  # else it is saved with the next mark
+                    self._save_state()
+            return True
+
     def begin_epoch(self) -> bool:
         """Begin a new epoch at seq 0, as for a server that has not seen the rows so far.
 
@@ -297,7 +311,7 @@ class Spool:
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         except OSError as error:
-            raise SpoolError(f"{path}: {error}") from error
+            raise _failure(path, error) from error
         if self._segments and self._segments[-1].path == path:  # the last attempt wrote no row
             self._bytes -= self._segments.pop().size
         self._segments.append(Segment(path, self._next_seq))
@@ -315,8 +329,7 @@ class Spool:
             with contextlib.suppress(OSError):  # else it is cut when the spool is opened again
                 os.ftruncate(self._file, segment.size)
             self._close_file()
-            kind = SpoolFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
-            raise kind(f"{segment.path}: {error}") from error
+            raise _failure(segment.path, error) from error
         segment.size += len(data)
         self._bytes += len(data)
 
@@ -365,6 +378,7 @@ class Spool:
             with self._rows:
                 self._segments.remove(segment)
                 self._bytes -= segment.size
+        keep_spare(self._directory / SPARE)
 
     def _save_state(self) -> None:
         self._state.next_episode = self._next_episode
@@ -378,3 +392,9 @@ class Spool:
             os.close(self._file)
             self._file = None
         self._run = None
+
+
+def _failure(path: Path, error: OSError) -> SpoolError:
+    """What a row that cannot be written is answered with."""
+    kind = SpoolFull if error.errno in NO_ROOM else SpoolError
+    return kind(f"{path}: {error}")

@@ -36,7 +36,7 @@ class Uplink:
         """The server expects row `next_seq`. Raises LinkError if that cannot be."""
         self._check(next_seq)
         self._spool.ack(next_seq)
-        self._back()
+        self.go_back()
 
     def acked(self, next_seq: int, now: float) -> None:
         """The server has stored the rows before `next_seq`. Raises LinkError if it cannot have.
@@ -64,7 +64,7 @@ class Uplink:
             SpoolError: the rows cannot be read.
         """
         if now >= self._deadline:
-            self._back()
+            self.go_back()
         if not self._due(now) or not self._open():
             return None
         chunk = self._spool.read(self._next, MAX_CHUNK_ROWS, CHUNK_BYTES)
@@ -94,7 +94,8 @@ class Uplink:
             self._waiting_since = now
         return now - self._waiting_since >= MAX_WAIT or self._spool.complete(self._next)
 
-    def _back(self) -> None:
+    def go_back(self) -> None:
+        """Send again what has not been acknowledged."""
         self._next = self._spool.first_unacked
         self._window.clear()
         self._deadline = float("inf")

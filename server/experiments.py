@@ -49,6 +49,7 @@ from server.new_experiment import (
 )
 from server.recovery import rows_in
 from server.removal import Removal
+from server.robot_orders import tell_all
 from server.rollout import Rollout
 from server.roster import Roster
 from server.settings import Settings
@@ -161,9 +162,7 @@ class Experiments:
         """Change name or notes. Raises NotFound."""
         async with self._lock(experiment_id):
             experiment = self.get(experiment_id)
-            for field in change.model_fields_set:
-                if (value := change.model_dump(mode="json")[field]) is not None:
-                    setattr(experiment, field, value)
+            change.apply(experiment)
             await self._save(experiment)
         return experiment
 
@@ -183,10 +182,8 @@ class Experiments:
             refuse_busy_robots(self._reach().sessions(), experiment_id)
             self._reach().forget(experiment_id)
             del self._known[experiment_id]
-            self.roster.forget(experiment_id)
-            self.overseer.forget(experiment_id)
-            self.rollout.forget(experiment_id)
-            self._news.forget(experiment_id)
+            for part in (self.roster, self.overseer, self.rollout, self._news):
+                part.forget(experiment_id)
             await self._writer.flush()
             await asyncio.to_thread(self._removal.remove, experiment_id)
         self.feed.publish("experiment", experiment_id, {"id": experiment_id, "state": "deleted"})
@@ -381,7 +378,8 @@ class Experiments:
         await self._start(experiment)
 
     async def _stop(self, experiment: Experiment) -> None:
-        self._command_robots(experiment.id, "pause")
+        # Where those that are away join next, they are to go on, as those that move from here.
+        self._moving |= self._command_robots(experiment.id, "pause")
         await self._supervisor.stop(experiment.id)
 
     def _lock(self, experiment: str) -> asyncio.Lock:
@@ -425,15 +423,17 @@ class Experiments:
         self._locks[experiment.id] = asyncio.Lock()
 
     def _launch_soon(self, experiment: Experiment) -> None:
-        task = asyncio.create_task(self._launch(experiment))
+        task = asyncio.create_task(self._launch_first(experiment))
         self._launches.add(task)
         task.add_done_callback(self._launches.discard)
 
-    def _command_robots(self, experiment: str, verb: RobotVerb) -> None:
-        fleet = self._reach()
-        for session in fleet.sessions():
-            if session.experiment == experiment:
-                fleet.command(session.robot, verb)
+    async def _launch_first(self, experiment: Experiment) -> None:
+        async with self._locks[experiment.id]:
+            if experiment.state == "running":  # an operator may have been quicker
+                await self._launch(experiment)
+
+    def _command_robots(self, experiment: str, verb: RobotVerb) -> set[str]:
+        return tell_all(self._reach(), self.roster, experiment, verb)
 
     def _let_move(self) -> None:
         """Pause the robots whose place is elsewhere, so that they move."""

@@ -29,7 +29,6 @@ from robot_client.errors import DreamfleetError, FieldError, MessageError, Schem
 from robot_client.messages import (
     ANY_EPISODE,
     Ack,
-    BlobPart,
     BlobRequest,
     CommandDone,
     Drive,
@@ -52,9 +51,10 @@ from robot_client.wire import Limits
 from server.curve import Curve, is_loopback, lock
 from server.directory import Directory
 from server.errors import NotFound, ReplayError, SettingsError
-from server.offers import Offers
+from server.offers import Offers, digest_of, part_of
 from server.replay.store import Outcome, ReplayStore
 from server.sessions import (
+    HALTS,
     Order,
     Orders,
     Session,
@@ -71,7 +71,6 @@ log = logging.getLogger(__name__)
 # A robot is to notice within 1.5 s that its learner is frozen: the supervisor does after 1.2 s
 # (`Patience.frozen`), and the answer to the robot's next heartbeat tells.
 HEARTBEAT_S = 0.25
-PART_BYTES = 256 * 2**10  # of a blob, so that weights never hold up an emergency stop for long
 BURST = 256  # messages handled before the event loop gets its turn
 
 
@@ -181,11 +180,15 @@ class Gateway:
     def command(self, robot: str, verb: Verb, episode: int = ANY_EPISODE) -> int:
         """Send a command; it is repeated when the robot reconnects without having answered.
 
-        Raises NotFound when the robot has not connected since the server started.
+        One that halts it reaches a robot that was refused, too. Raises NotFound when the robot has
+        not connected since the server started.
         """
-        session = self._connected(robot)
+        peers = self._sessions.peers_of(robot)
+        if verb not in HALTS or not peers:
+            peers = [self._connected(robot).peer]
         command = self._orders.add(robot, verb, episode)
-        self._send(session.peer, command)
+        for peer in peers:
+            self._send(peer, command)
         return command.id
 
     def drive(self, robot: str, message: Drive) -> None:
@@ -209,6 +212,7 @@ class Gateway:
         session = self._sessions.of_robot(robot)
         if session is not None:
             self._sessions.forget(session.peer)
+            self._sessions.turn_away(robot, session.peer)
 
     def order(self, number: int) -> Order:
         """What became of a command. Raises NotFound."""
@@ -353,10 +357,7 @@ class Gateway:
         now = self._clock.monotonic()
         if self._sessions.is_stale(hello.robot, hello.epoch, now):
             raise SchemaError("robot", "a name of its own", f"{hello.robot}, already connected")
-        experiment = self._directory.admit(hello.robot, hello)
-        next_seq = self.store(experiment).next_seq(hello.robot, hello.epoch)
-        if hello.first_seq > next_seq:  # its older rows went to another experiment, or are lost
-            raise SchemaError("first_seq", f"0 to {next_seq}, or a new epoch", hello.first_seq)
+        experiment, next_seq = self._place(hello, peer)
         camera = camera_of(fields)
         self._sessions.open(
             session := Session(hello.robot, peer, hello.epoch, experiment, fields, camera, now, key)
@@ -366,6 +367,23 @@ class Gateway:
         for command in self._orders.pending(hello.robot):
             self._send(peer, command)
         self._directory.joined(hello.robot, experiment)
+
+    def _place(self, hello: Hello, peer: bytes) -> tuple[str, int]:
+        """Where the robot's rows go, and the first that is not there.
+
+        Raises DreamfleetError when there is no place for it; it still hears of what is to halt it.
+        """
+        try:
+            experiment = self._directory.admit(hello.robot, hello)
+            next_seq = self.store(experiment).next_seq(hello.robot, hello.epoch)
+            if hello.first_seq > next_seq:  # its older rows went elsewhere, or are lost
+                raise SchemaError("first_seq", f"0 to {next_seq}, or a new epoch", hello.first_seq)
+        except DreamfleetError:
+            if self._sessions.turn_away(hello.robot, peer):
+                for command in self._orders.halting(hello.robot):
+                    self._send(peer, command)
+            raise
+        return experiment, next_seq
 
     def _upload(self, session: Session, upload: Upload) -> None:
         chunk = chunk_of(session, upload)
@@ -381,19 +399,8 @@ class Gateway:
         self._directory.heartbeat(session.robot, session.experiment, heartbeat)
 
     def _blob(self, session: Session, request: BlobRequest) -> None:
-        digest = request.sha256
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise SchemaError("sha256", "64 hexadecimal digits", repr(digest)[:80])
-        try:
-            with self._blob_path(session.experiment, digest).open("rb") as file:
-                total = file.seek(0, 2)
-                if not 0 <= request.offset <= total or request.size < 1:
-                    raise SchemaError("offset", f"0 to {total}", request.offset)
-                file.seek(request.offset)
-                data = np.frombuffer(file.read(min(request.size, PART_BYTES)), np.uint8)
-        except OSError as error:
-            raise SchemaError("sha256", "a published blob", digest) from error
-        self._send(session.peer, BlobPart(digest, request.offset, total, {"data": data}))
+        path = self._blob_path(session.experiment, digest_of(request))
+        self._send(session.peer, part_of(path, request))
 
     # Answering.
 

@@ -64,6 +64,12 @@ class ExperimentChange(BaseModel):
     evaluation: EvaluationSettings | None = None
     rollout: RolloutSettings | None = None
 
+    def apply(self, experiment: Experiment) -> None:
+        """Make the change."""
+        for field in self.model_fields_set:
+            if (value := self.model_dump(mode="json")[field]) is not None:
+                setattr(experiment, field, value)
+
 
 class ConfigChecker(Protocol):
     """Knows the agents."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from robot_client.messages import Verb
@@ -43,6 +44,17 @@ async def tell(fleet: Fleet, roster: Roster, marks: Marks, robot: str, verb: Rob
         return fleet.command(robot, plain)
     except NotFound as error:
         raise Conflict(str(error)) from error
+
+
+def tell_all(fleet: Fleet, roster: Roster, experiment: str, verb: Verb) -> set[str]:
+    """Send a command to the robots of an experiment. Returns those that are out of reach: they hear
+    of it when they are back, if they have been here since the server started."""
+    here = {s.robot for s in fleet.sessions() if s.experiment == experiment}
+    away = {r.name for r in roster.all() if r.experiment == experiment} - here
+    for robot in sorted(here | away):
+        with suppress(NotFound):
+            fleet.command(robot, verb)
+    return away
 
 
 async def _mark(fleet: Fleet, marks: Marks, robot: str, outcome: Outcome) -> int:

@@ -137,12 +137,15 @@ class Sessions:
 
     A robot has one session. A newer hello of the same name takes its place, and the older
     connection is refused from then on: two machines of one name cannot take turns.
+
+    Whoever has no session any more, or gets none, waits at the door: it may move all the same.
     """
 
     def __init__(self) -> None:
         self._by_peer: dict[bytes, Session] = {}
         self._by_name: dict[str, Session] = {}
         self._replaced: dict[str, set[str]] = {}  # robot -> its epochs that have been taken over
+        self._doors: dict[str, bytes] = {}  # robot -> the connection on which it waits
 
     def open(self, session: Session) -> None:
         """Register a session, in place of the robot's previous one and the connection's."""
@@ -153,6 +156,7 @@ class Sessions:
             if previous.epoch != session.epoch:
                 self._replaced.setdefault(session.robot, set()).add(previous.epoch)
         self._replaced.get(session.robot, set()).discard(session.epoch)
+        self._doors.pop(session.robot, None)
         self._by_peer[session.peer] = self._by_name[session.robot] = session
 
     def forget(self, peer: bytes) -> None:
@@ -160,6 +164,18 @@ class Sessions:
         session = self._by_peer.pop(peer, None)
         if session and self._by_name.get(session.robot) is session:
             del self._by_name[session.robot]
+
+    def turn_away(self, robot: str, peer: bytes) -> bool:
+        """The robot gets no session. Returns whether it has not waited on this connection yet."""
+        before = self._doors.get(robot)
+        self._doors[robot] = peer
+        return before != peer
+
+    def peers_of(self, robot: str) -> list[bytes]:
+        """The connections on which the robot may hear an order, which is why it has two at most."""
+        session, door = self._by_name.get(robot), self._doors.get(robot)
+        found = [session.peer] if session else []
+        return found if door is None or door in found else [*found, door]
 
     def of_peer(self, peer: bytes) -> Session | None:
         """The session of a connection."""
@@ -214,8 +230,11 @@ _UNDOES: Mapping[str, str] = {
 }
 
 
+HALTS = ("stop", "pause")  # what a robot does for a server that has not welcomed it, too
+
+
 class Orders:
-    """The commands of operators; the newest KEPT are remembered.
+    """The commands of operators; those that wait, and the newest of KEPT, are remembered.
 
     One that a later one undoes is never repeated: a robot that comes back must not be released by
     an old command after a newer one has stopped it.
@@ -234,8 +253,9 @@ class Orders:
             if old.verb == _UNDOES.get(verb):
                 self._orders[old.id] = Order(robot, old, f"undone by command {command.id}")
         self._orders[command.id] = Order(robot, command)
-        if len(self._orders) > self.KEPT:
-            del self._orders[next(iter(self._orders))]
+        if len(self._orders) > self.KEPT:  # one that waits for its robot is not let go
+            answered = (n for n, order in self._orders.items() if order.error is not None)
+            self._orders.pop(next(answered, 0), None)
         return command
 
     def done(self, robot: str, number: int, error: str) -> None:
@@ -248,6 +268,10 @@ class Orders:
         """Commands that the robot has not answered, oldest first."""
         orders = self._orders.values()
         return [o.command for o in orders if o.robot == robot and o.error is None]
+
+    def halting(self, robot: str) -> list[Command]:
+        """Those of `pending` that a robot obeys before it is welcomed."""
+        return [command for command in self.pending(robot) if command.verb in HALTS]
 
     def get(self, number: int) -> Order:
         """What became of a command. Raises NotFound."""

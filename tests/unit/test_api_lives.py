@@ -1,7 +1,9 @@
 """Learners and robots come and go: what the API makes of it."""
 
+import asyncio
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from robot_client.errors import SchemaError
 from robot_client.messages import Event, PolicyReport
 from robot_client.schema import space_to_json
+from server import experiments
 from server.errors import Conflict
 from tests.unit.house import ACTION, OBSERVATION, in_house
 
@@ -148,6 +151,23 @@ def test_robots_join_only_where_there_is_a_place(tmp_path):
     in_house(tmp_path, act)
 
 
+def test_a_robot_that_is_away_hears_of_what_was_done_to_its_experiment_when_it_is_back(tmp_path):
+    async def act(house):
+        made = await house.create()
+        await house.ask("POST", f"/experiments/{made}/start")
+        house.join()
+        house.fleet.sessions = list  # the gateway still knows the robot, and takes orders
+        for verb in ("pause", "resume", "stop"):
+            await house.ask("POST", f"/experiments/{made}/{verb}")
+        other = await house.create()
+        await house.ask("POST", f"/experiments/{other}/start")
+        house.join()
+        house.experiments.joined("ball-1", other)
+        return [verb for _, verb in house.fleet.commands]
+
+    assert in_house(tmp_path, act) == ["pause", "resume", "pause", "resume"]
+
+
 def test_robots_show_their_heartbeat_and_camera_and_take_commands(tmp_path):
     async def act(house):
         made = await house.create()
@@ -173,3 +193,28 @@ def test_robots_show_their_heartbeat_and_camera_and_take_commands(tmp_path):
     seen = np.asarray(Image.open(io.BytesIO(picture)))
     assert seen.tolist() == np.arange(60).reshape(4, 5, 3).tolist()
     assert (offline["connected"], offline["safety"]) == (False, None)
+
+
+def test_an_experiment_that_is_stopped_while_its_learner_is_launched_has_none(
+    tmp_path, monkeypatch
+):
+    writing, written = threading.Event(), threading.Event()
+
+    def write(*about):
+        writing.set()
+        written.wait(10)
+
+    async def act(house):
+        made = await house.create()
+        await house.ask("POST", f"/experiments/{made}/start")
+        monkeypatch.setattr(experiments, "write_description", write)
+        house.join()  # the first robot: the learner may be launched
+        await asyncio.to_thread(writing.wait, 10)
+        stopping = asyncio.create_task(house.ask("POST", f"/experiments/{made}/stop"))
+        await asyncio.wait([stopping], timeout=0.3)
+        written.set()
+        view = await stopping
+        await asyncio.sleep(0.1)
+        return view["state"], house.experiments.learner(made).state
+
+    assert in_house(tmp_path, act) == ("stopped", "none")

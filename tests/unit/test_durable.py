@@ -28,6 +28,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     with pytest.raises(OSError, match="no space"):
         write_durably(tmp_path / "x", b"22")
     assert (tmp_path / "x").read_bytes() == b"1"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]  # what was begun takes no room
 
 
 def test_the_content_is_synced_before_its_name_shows_and_the_name_after(

@@ -75,9 +75,10 @@ class Ledger:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.full = False
 
     def admit(self, robot: str, hello: Hello) -> str:
-        if robot == "full":
+        if self.full or robot == "full":
             raise Conflict("no experiment has a place")
         return "exp"
 

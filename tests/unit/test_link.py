@@ -1,18 +1,21 @@
 """The link against a small server of its own: hello, uploads, policies, keys, and every break."""
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zmq
 
-from robot_client import keys
+from robot_client import keys, spool
+from robot_client import link as link_module
 from robot_client.bundle import sha256
-from robot_client.errors import LinkError
+from robot_client.errors import LinkError, SpoolError
 from robot_client.link import CurveKeys, check_address
 from robot_client.messages import (
     ANY_EPISODE,
@@ -29,6 +32,7 @@ from robot_client.messages import (
     Pulse,
     Rejected,
     Upload,
+    Verb,
     Welcome,
 )
 from tests.unit.link_server import BLOBS, GRAPH, WEIGHTS, Server, Setup, manifest
@@ -202,6 +206,51 @@ def test_a_refused_upload_ends_uploads_only(setup: Setup) -> None:
     assert link.backlog == 1
 
 
+def test_a_disk_that_fails_for_a_while_ends_uploads_for_a_while(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "_DISK_PAUSE", 0.3)
+    setup.spool.append(0, row(0, last=True))
+
+    def fail(*place: object) -> None:
+        raise SpoolError("the disk fails")
+
+    monkeypatch.setattr(setup.spool, "read", fail)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()
+    assert setup.server.want(Event) == Event("upload_stopped", "the disk fails")
+    monkeypatch.undo()
+    assert setup.server.want(Upload).first_seq == 0
+    setup.server.send(Ack(setup.spool.epoch, 1))
+    until(lambda: link.backlog == 0)
+    assert link.error == ""
+
+
+def test_uploads_that_were_refused_go_on_when_the_server_thinks_otherwise(setup: Setup) -> None:
+    fill(setup.spool, 0, 5)
+    setup.spool.ack(2)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome(1)
+    until(lambda: "lost rows" in link.error)
+    setup.server.send(Rejected("Heartbeat", "hello", "a Hello first", "Heartbeat", False))
+    setup.server.welcome(2)  # its right data has been restored
+    assert setup.server.want(Upload).first_seq == 2
+    assert link.error == ""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_rows_are_durable_within_seconds_with_and_without_a_server(
+    setup: Setup, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(spool, "sync_file", synced.append)
+    fill(setup.spool, 0, 3)
+    setup.link(setup.server.bind())
+    if there:
+        setup.server.welcome()
+    until(lambda: bool(synced))
+
+
 def test_commands_come_down_and_short_messages_go_up(setup: Setup) -> None:
     link = setup.link(setup.server.bind())
     link.send(Event("log", "said before there was a server"))
@@ -319,12 +368,13 @@ def test_a_fault_that_nobody_foresaw_costs_one_connection(setup: Setup) -> None:
     until(lambda: setup.commands == [Command(5, "pause", ANY_EPISODE)])
 
 
-def test_a_stop_is_obeyed_before_the_welcome(setup: Setup) -> None:
+@pytest.mark.parametrize("verb", ["stop", "pause"])
+def test_what_halts_the_robot_is_obeyed_before_the_welcome(setup: Setup, verb: Verb) -> None:
     setup.link(setup.server.bind())
     setup.server.want(Hello)
-    for command in (Command(1, "release", ANY_EPISODE), Command(2, "stop", ANY_EPISODE)):
+    for command in (Command(1, "release", ANY_EPISODE), Command(2, verb, ANY_EPISODE)):
         setup.server.send(command)
-    until(lambda: setup.commands == [Command(2, "stop", ANY_EPISODE)])
+    until(lambda: setup.commands == [Command(2, verb, ANY_EPISODE)])
 
 
 REFUSED = Rejected("Hello", "first_seq", "0 to 0, or a new epoch", "2", True)
@@ -350,6 +400,16 @@ def test_a_robot_that_has_delivered_begins_a_new_epoch_for_another_experiment(
     assert link.error == ""
 
 
+def test_rows_that_no_server_has_seen_are_not_given_to_another_experiment(setup: Setup) -> None:
+    setup.spool.join("x2")
+    fill(setup.spool, 0, 3)
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()  # to x1
+    until(lambda: link.error.startswith("3 rows belong to an experiment"))
+    assert not link.connected
+    assert setup.spool.backlog == 3
+
+
 def test_rows_of_another_experiment_are_kept_and_the_link_says_what_to_do(setup: Setup) -> None:
     for value in range(3):
         setup.spool.append(0, row(value, last=value == 2))
@@ -361,3 +421,22 @@ def test_rows_of_another_experiment_are_kept_and_the_link_says_what_to_do(setup:
     until(lambda: "move the spool" in link.error)
     assert link.error.startswith("2 rows belong to an experiment")
     assert (setup.spool.epoch, setup.spool.backlog) == (epoch, 2)
+
+
+def test_a_connection_that_cannot_be_opened_is_tried_again(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "_RESTART_S", 0.05)
+    make, failed = zmq.Context.socket, threading.Event()
+    address = setup.server.bind()
+
+    def socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[Any]:
+        if failed.is_set():
+            return make(context, kind)
+        failed.set()
+        raise zmq.ZMQError(errno.EMFILE)
+
+    monkeypatch.setattr(zmq.Context, "socket", socket)
+    link = setup.link(address)
+    setup.server.welcome()
+    until(lambda: link.connected)

@@ -3,6 +3,7 @@
 import pytest
 
 from robot_client.messages import Verb
+from server.errors import NotFound
 from server.sessions import Orders
 
 
@@ -17,3 +18,15 @@ def test_a_command_that_a_later_one_undoes_is_never_repeated(first: Verb, second
     assert orders.pending("ball-1") == [new]
     assert orders.pending("ball-2") == [other]
     assert orders.get(old.id).error == f"undone by command {new.id}"
+
+
+def test_a_command_waits_for_its_robot_however_many_others_get():
+    orders = Orders()
+    stop = orders.add("ball-1", "stop")
+    for _ in range(Orders.KEPT + 9):
+        answered = orders.add("ball-2", "end_episode")
+        orders.done("ball-2", answered.id, "")
+    assert orders.pending("ball-1") == [stop]
+    assert orders.get(answered.id).error == ""
+    with pytest.raises(NotFound):
+        orders.get(stop.id + 1)

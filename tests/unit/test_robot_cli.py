@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -260,3 +262,21 @@ def test_a_second_signal_breaks_off_what_runs_by_way_of_stop(
     fill_cache(tmp_path / "cache", robot)
     assert main(arguments(tmp_path)) == 130
     assert robot.calls[-3:] == ["reset", "stop", "close"]
+
+
+def test_a_signal_that_comes_while_the_event_is_looked_at_is_not_waited_for() -> None:
+    """As if it came within `wait`, which holds the lock of a common event at moments."""
+    halted = robot_client.cli._halted(with_parent=False)
+    with halted._cond:
+        signal.raise_signal(signal.SIGTERM)
+    assert halted.wait(60)
+
+
+def test_a_parent_that_died_before_the_watch_began_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", Mock())  # nobody is to end these tests
+    assert not robot_client.cli._halted(with_parent=True).wait(0.1)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert robot_client.cli._halted(with_parent=True).is_set()
+    assert not robot_client.cli._halted(with_parent=False).is_set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -257,3 +258,26 @@ def test_the_watchdog_stops_a_loop_that_hangs(declared: bool) -> None:
     runtime.run()
     assert endings[0].ending == "the watchdog stopped the robot"
     assert any("the loop hangs" in e.text for e in server.of(Event))
+
+
+def test_an_action_that_took_too_long_to_choose_is_not_taken() -> None:
+    """The watchdog has stopped the robot, and what the action answers has passed."""
+    stopped, arm = threading.Event(), Arm(steps=3)
+
+    def stop() -> None:
+        if threading.current_thread().name == "watchdog":
+            stopped.set()
+
+    def choose(asked: int) -> list[float]:
+        if asked == 2:
+            stopped.wait()
+        return [0.5, -0.5]
+
+    arm.hooks["stop"] = stop
+    endings: list[Episode] = []
+    runtime, recorder, _ = start(arm, Chooser(choose), silence_s=0.4, on_episode=endings.append)
+    with contextlib.suppress(RobotError):
+        runtime.run()
+    assert endings[0].ending == "the watchdog stopped the robot"
+    assert len(arm.applied) == 1
+    assert recorder.column("source")[1] == Source.HOLD

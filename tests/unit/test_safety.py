@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from robot_client import safety
 from robot_client.clock import ManualClock, SystemClock
 from robot_client.errors import RobotError, SafetyStop, SchemaError
 from robot_client.robot import Robot
@@ -258,6 +259,24 @@ def test_a_watchdog_that_hangs_in_stop_does_not_keep_the_process() -> None:
 def test_an_emergency_stop_that_a_full_disk_cut_short_holds_after_a_restart(tmp_path: Path) -> None:
     (tmp_path / "estop").touch()
     assert EmergencyStop(tmp_path / "estop").pulled
+
+
+def test_an_emergency_stop_waits_for_the_disk_but_the_robot_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    write = Path.write_text
+    monkeypatch.setattr(Path, "write_text", lambda *a: calls.append("write") or write(*a))
+    monkeypatch.setattr(safety, "sync_file", lambda path: calls.append(f"sync {path.name}"))
+    monkeypatch.setattr(safety, "sync_directory", lambda path: calls.append("sync folder"))
+    estop = EmergencyStop(tmp_path / "estop")
+    estop.pull("smoke", lambda: calls.append("stop"))
+    assert calls == ["stop", "write", "sync estop", "sync folder"]
+    estop.pull("smoke", lambda: calls.append("stop"))  # as the loop does when it comes to it
+    assert calls[4:] == ["stop"]
+    estop.release()
+    estop.pull("fire", lambda: estop.release())  # by the loop, while the disk is waited for
+    assert not (tmp_path / "estop").exists()
 
 
 def test_after_a_hold_the_policy_is_blended_in_again() -> None:

@@ -171,22 +171,6 @@ def test_a_full_spool_says_so_and_goes_on_after_an_acknowledgement(tmp_path: Pat
     queue.close()
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = Spool(tmp_path)
-    fill(queue, 0, 3)
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: len(data) // 2]))
-    with pytest.raises(SpoolFull, match="No space left"):
-        queue.append(0, row(99))
-    monkeypatch.undo()
-    fill(queue, 0, 2)
-    assert values(queue) == list(range(5))
-    queue.close()
-    queue = Spool(tmp_path)
-    assert values(queue) == list(range(5))
-    queue.close()
-
-
 def test_rows_are_durable_before_they_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,8 +360,10 @@ def test_the_state_file_is_readable(tmp_path: Path) -> None:
     queue = Spool(tmp_path)
     fill(queue, 2, 4)
     queue.ack(3)
+    queue.join("x1")
     queue.close()
     state = json.loads((tmp_path / "state.json").read_text())
+    assert state.pop("experiment") == "x1"
     assert state == {"epoch": queue.epoch, "acked": 3, "next_episode": 3, "format": 1}
 
 
@@ -401,6 +387,24 @@ def test_a_new_epoch_begins_when_all_is_delivered_and_no_episode_runs(tmp_path: 
     assert values(again) == [0, 1]
     assert again.next_episode == 5
     again.close()
+
+
+def test_rows_that_wait_stay_with_their_experiment(tmp_path: Path) -> None:
+    queue = Spool(tmp_path)
+    fill(queue, 0, 2)
+    assert queue.join("x1")  # nobody has said yet whose they are
+    assert not queue.join("x2")
+    queue.close()
+    queue = Spool(tmp_path)
+    assert not queue.join("x2")
+    assert queue.join("x1")
+    queue.append(0, row(2, last=True))
+    queue.ack(3)
+    assert queue.join("x2")
+    assert queue.begin_epoch()
+    fill(queue, 1, 1)
+    assert queue.join("x3")
+    queue.close()
 
 
 @pytest.mark.parametrize("failing", [0, 1])
