@@ -260,18 +260,19 @@ class EmergencyStop:
         self.reason = reason
         self.pulls += 1
         stop()
-        if self._path is None or self._kept:  # by the link's thread, for which no loop waits
+        if self._path is None:
             return
-        with self._disk:
-            if self.reason:
+        with self._disk:  # the robot stands: whoever else pulls may wait
+            if self.reason and not self._kept:
                 self._kept = True
                 _latch(self._path, reason)
 
     def release(self) -> None:
         """Let the robot act again."""
-        self._kept, self.reason = False, ""
+        self.reason = ""
         with self._disk:
-            if self._path is not None and not self.reason:
+            if self._path is not None and not self.reason:  # else it was pulled again meanwhile
+                self._kept = False
                 self._path.unlink(missing_ok=True)
 
 

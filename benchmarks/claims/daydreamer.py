@@ -44,7 +44,7 @@ CLAIM = Claim(
     },
     controls=("a1, first", "sphero, first", "xarm, first"),
     judge=judge,
-    omits="all robots with the same settings: each has its own here, small enough for two cores; and"
-    " the fourth robot, a UR5 that picks and places: there is none in `sim`, and the XArm's task,"
-    " which is like it, was not learned in half an hour",
+    omits="all robots with the same settings: each has its own here, small enough for two cores;"
+    " and the fourth robot, a UR5 that picks and places: there is none in `sim`, and the XArm's"
+    " task, which is like it, was not learned in half an hour",
 )
