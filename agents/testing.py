@@ -32,6 +32,9 @@ MakeAgent = Callable[[], Agent]
 def check_agent(make: MakeAgent, observation_space: spaces.Dict, action_space: ActionSpace) -> None:
     """Check an agent on random data. Raises AssertionError saying what is wrong.
 
+    It must learn from the first three batches on: an agent with phases or a warm-up wants a
+    configuration in which they are short.
+
     Args:
         make: builds the agent, always with the same seed.
         observation_space, action_space: what `make` builds it for.
@@ -72,7 +75,9 @@ def check_acting(acting: Acting, observation_space: spaces.Dict, action_space: A
 
 
 def check_training(first: Agent, second: Agent, batches: list[Tensors]) -> None:
-    """Two agents of one seed learn the same; metrics are finite scalars; context has its shape."""
+    """Two agents of one seed learn the same, and something; metrics are finite scalars; context
+    has its shape."""
+    before = _travelling(first)
     for batch in batches:
         learned, again = first.train(batch), second.train(batch)
         for name, value in learned.metrics.items():
@@ -83,6 +88,26 @@ def check_training(first: Agent, second: Agent, batches: list[Tensors]) -> None:
             assert f"context/{name}" in batch, f"context {name} is not demanded"
             assert value.shape[:2] == batch[schema.REWARD].shape, f"context {name}: {value.shape}"
         _check_priority(first, learned)
+    _assert_equal(first.state_dict(), second.state_dict(), "two agents of one seed must end alike")
+    _check_moved(before, first)
+
+
+def _travelling(agent: Agent) -> Tensors:
+    """A copy of all that the robots are sent."""
+    graphs = agent.acting().graphs.items()
+    return {f"{g}.{k}": t.clone() for g, graph in graphs for k, t in graph.state_dict().items()}
+
+
+def _check_moved(before: Tensors, agent: Agent) -> None:
+    """Every parameter that robots act by and that is not frozen has been learned; or, of an agent
+    that has none, something else has."""
+    graphs, after = agent.acting().graphs.items(), _travelling(agent)
+    learns = {
+        f"{g}.{k}" for g, graph in graphs for k, p in graph.named_parameters() if p.requires_grad
+    }
+    still = {name for name in after if torch.equal(before[name], after[name])}
+    assert not learns & still, f"nothing was learned by {sorted(learns & still)}"
+    assert still != after.keys(), "nothing was learned: what acts is as it was"
 
 
 def _check_priority(agent: Agent, learned: Learned) -> None:
@@ -97,8 +122,9 @@ def check_resuming(trained: Agent, fresh: Agent, batch: Tensors) -> None:
     """A fresh agent that loads the state goes on exactly as the old one does."""
     state = {name: tensor.detach().clone() for name, tensor in trained.state_dict().items()}
     fresh.load_state_dict(state)
-    metrics = trained.train(batch).metrics
-    _assert_equal(metrics, fresh.train(batch).metrics, "a loaded agent must go on as the saved one")
+    why = "a loaded agent must go on as the saved one"
+    _assert_equal(trained.train(batch).metrics, fresh.train(batch).metrics, why)
+    _assert_equal(trained.state_dict(), fresh.state_dict(), why)
 
 
 def random_batch(
@@ -167,11 +193,21 @@ def _trials(extras: Mapping[str, TensorSpec], count: int, generator: torch.Gener
 
 
 def _extras(agent: Agent, shape: tuple[int, ...], generator: torch.Generator) -> Tensors:
-    fields = {
-        f"{schema.EXTRA_PREFIX}{name}": schema.Field(spec.dtype, spec.shape, 2)
-        for name, spec in agent.acting().signature.extras.items()
-    }
-    return {name: _values(field, shape, generator) for name, field in fields.items()}
+    signature, found = agent.acting().signature, {}
+    for name, spec in signature.extras.items():
+        field = schema.Field(spec.dtype, spec.shape, 2)
+        found[f"{schema.EXTRA_PREFIX}{name}"] = (
+            _tasks(shape, generator)
+            if signature.task and spec.shape == (schema.TASK_NUMBERS,)
+            else _values(field, shape, generator)
+        )
+    return found
+
+
+def _tasks(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Codes of two tasks: of random ones, no two rows would be of the same."""
+    codes = torch.stack([torch.from_numpy(schema.task_code(name)) for name in ("one", "two")])
+    return codes[torch.randint(len(codes), shape, generator=generator)]
 
 
 def _columns(

@@ -165,8 +165,10 @@ class WorldModels(Agent):
         actions = self.codec.width
         self.controller = Controller(width, config.units, actions, config.sees, config.hidden)
         if self.controller.parameters > MAX_PARAMETERS:
-            expected = f"a controller of at most {MAX_PARAMETERS} parameters"
-            raise UnsupportedSpace("observation", expected, self.controller.parameters)
+            remedy = "fewer units, hidden or latent, sees = z, or keys that leave some out"
+            expected = f"a controller of at most {MAX_PARAMETERS} parameters ({remedy})"
+            got = f"{self.controller.parameters} for {actions} numbers of an action"
+            raise UnsupportedSpace("action_space", expected, got)
         self.vae = VAE(self.seen.side, sum(self.seen.channels), config.latent).to(device)
         self.senses = Senses(self.seen, self.vae.encoder)
         self.model = MDNRNN(width, actions, config.units, config.components).to(device)

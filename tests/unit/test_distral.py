@@ -10,11 +10,14 @@ import torch
 from gymnasium import spaces
 
 from agents.agent import Tensors
+from agents.blocks.lookup import Lookup
 from agents.distral import Distral, DistralConfig, drawn_policy, soft_value
 from agents.testing import random_batch
 from robot_client.schema import task_code
 from server.lockstep import preset, run
+from tests.oracle_cases import cases, close, load, tensors
 
+ORACLE = "8_other_algorithms"
 SEEN = spaces.Dict({"obs": spaces.Discrete(3)})
 ACTIONS = spaces.Discrete(2)
 TABLE = preset("distral", "table") | {"batch_size": 2, "tasks": 2, "floor": 0.0}
@@ -71,6 +74,41 @@ def test_two_columns_by_hand() -> None:
     assert policy.exp().tolist() == pytest.approx([w / sum(weights) for w in weights])
     value = float(soft_value(values, policy, shared, 0.5, 2.0))
     assert value == pytest.approx(math.log(sum(weights)) / 2)
+
+
+@pytest.mark.parametrize("case", cases(ORACLE, "distral"))
+def test_policies_and_values_equal_the_golden_ones(case: str) -> None:
+    inputs, outputs, _ = load(ORACLE, case)
+    x, alpha, beta = tensors(inputs), float(outputs["alpha"]), float(outputs["beta"])
+    shared = torch.log_softmax(x["h"], -1)
+    policy = drawn_policy(x["q"], shared, alpha, beta)
+    close(policy.exp(), outputs["policy"])
+    close(soft_value(x["q"], policy, shared, alpha, beta), outputs["soft_value"])
+    close(drawn_policy(x["f"], shared, alpha, beta).exp(), outputs["two_column_policy"])
+
+
+@pytest.mark.parametrize("case", cases(ORACLE, "distral"))
+def test_what_is_shared_moves_in_the_golden_direction(case: str) -> None:
+    """By one step of size 1 on a table, in which each row of the case is a square."""
+    inputs, outputs, _ = load(ORACLE, case)
+    x, alpha, beta = tensors(inputs), float(outputs["alpha"]), float(outputs["beta"])
+    squares, n = x["h"].shape
+    seen, actions = spaces.Dict({"obs": spaces.Discrete(squares)}), spaces.Discrete(n)
+    settings = {"alpha": alpha, "beta": beta, "previous": False}
+    settings |= {"learning_rate": 1e-9, "shared_learning_rate": 1.0, "batch_size": squares}
+    config = DistralConfig.model_validate({**TABLE, **settings})
+    agent = Distral(seen, actions, config, torch.device("cpu"))
+    logits = agent.minds.shared.logits
+    assert isinstance(logits, Lookup)
+    with torch.no_grad():
+        logits.rows.copy_(x["h"])
+        agent.minds.values.rows[squares : 2 * squares] = x["f"].float()  # of the first task
+    batch = random_batch(agent, seen, actions, torch.Generator().manual_seed(0))
+    batch |= {"obs": torch.arange(squares)}
+    batch["policy/task"] = torch.from_numpy(task_code("left")).repeat(squares, 1)
+    agent.train(batch)
+    moved = (logits.rows - x["h"]) * alpha / beta
+    close(moved, outputs["distillation_gradient_h"], rtol=1e-5, atol=1e-6)
 
 
 def test_the_value_counts_what_leaving_the_shared_policy_costs() -> None:

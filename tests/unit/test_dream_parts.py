@@ -13,6 +13,9 @@ from agents.dream.mdn_rnn import MDNRNN, Memory
 from agents.dream.mixture import mixture
 from agents.dream.vae import VAE, kl_to_unit
 from agents.errors import UnsupportedSpace
+from tests.oracle_cases import cases, close, load, tensors
+
+ORACLE = "8_other_algorithms"
 
 
 def size(*modules: nn.Module) -> int:
@@ -110,6 +113,40 @@ def test_temperature_divides_logits_and_multiplies_deviations_by_its_root() -> N
     assert found.sample(noise, normal, 0.25).item() == pytest.approx(2 + 0.5 * 0.5)
     assert found.sample(torch.zeros(1, 1, 2), normal, 4.0).item() == pytest.approx(2 + 2 * 0.5)
     assert found.sample(noise * 0, normal * 0, 1e-4).item() == pytest.approx(2.0)
+
+
+def raw_of(x: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What a network says of the mixture of a golden case: (..., S, 3 K)."""
+    return torch.cat([x["logits"], x["mean"], x["log_std"]], -1)
+
+
+@pytest.mark.parametrize("case", cases(ORACLE, "mdn"))
+def test_likelihoods_and_gradients_equal_the_golden_ones(case: str) -> None:
+    inputs, outputs, _ = load(ORACLE, case)
+    x = tensors(inputs)
+    raw, components = raw_of(x).requires_grad_(), x["mean"].shape[-1]
+    nll = mixture(raw.flatten(-2), components).loss(x["target"])
+    close(nll, outputs["nll"])
+    close(nll.mean(), outputs["loss_mean"])
+    (grad,) = torch.autograd.grad(nll.mean(), raw)
+    for name, part in zip(("logits", "mean", "log_std"), grad.split(components, -1), strict=True):
+        close(part, outputs[f"grad_{name}"])
+
+
+@pytest.mark.parametrize("case", cases(ORACLE, "mdn"))
+def test_what_is_drawn_at_a_temperature_has_the_golden_weights_and_deviations(case: str) -> None:
+    inputs, outputs, _ = load(ORACLE, case)
+    x, components = tensors(inputs), inputs["mean"].shape[-1]
+    found, temperature = mixture(raw_of(x).flatten(-2), components), float(x["temperature"])
+    # Noise that makes up for the weights: whichever gets a little more is drawn.
+    level = -torch.from_numpy(outputs["weights_with_temperature"]).log()
+    normal = torch.ones(level.shape[:-1])
+    for k in range(components):
+        noise = level + 1e-6 * torch.eye(components)[k]
+        mean = found.sample(noise, 0 * normal, temperature)
+        close(mean, inputs["mean"][..., k])
+        away = found.sample(noise, normal, temperature) - mean
+        close(away, outputs["std_with_temperature"][..., k])
 
 
 def test_the_lstm_is_torchs() -> None:

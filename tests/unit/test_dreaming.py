@@ -18,6 +18,7 @@ from agents.dream.dreaming import dream
 from agents.dream.learning import Warmth, counted, memory_loss
 from agents.dream.mdn_rnn import MDNRNN
 from agents.dream.population import MEAN, RANDOM, Contest, Population
+from agents.errors import UnsupportedSpace
 from agents.export import example_inputs
 from agents.testing import random_batch
 from agents.world_models import WorldModels, WorldModelsConfig
@@ -290,3 +291,24 @@ def test_the_memory_takes_in_what_was_really_done() -> None:
 def test_what_does_not_go_together_is_refused(config: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         agent(**config)
+
+
+@pytest.mark.parametrize(
+    ("action", "config", "got"),
+    [
+        (spaces.Discrete(513), {}, "4104 for 513"),  # 3 of z, 4 of h, and 1, for each
+        (spaces.Box(-1, 1, (16,), np.float32), {"units": 256}, "4160 for 16"),
+        (TWO, {"units": 3000}, "6008 for 2"),
+        (TWO, {"hidden": 500}, "5002 for 2"),
+    ],
+)
+def test_a_controller_too_large_to_be_evolved_is_refused(
+    action: Any, config: dict[str, Any], got: str
+) -> None:
+    with pytest.raises(UnsupportedSpace, match=f"fewer units.*sees = z.*got {got}") as error:
+        agent(action, **config)
+    assert error.value.field == "action_space"
+
+
+def test_what_the_refusal_of_a_large_controller_advises_helps() -> None:
+    agent(spaces.Box(-1, 1, (16,), np.float32), units=256, sees="z")
