@@ -204,7 +204,7 @@ async def _presets(service: Service, agent: str) -> list[str]:
 @asynccontextmanager
 async def _robot(demo: Demo, settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
     """The robot's process; it is asked to end when the block ends, and made to if it does not."""
-    home = (settings.data / "robot").absolute()
+    home = settings.data / "robot"
     with _log_path(settings).open("wb") as log:
         robot = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "robot_client.cli", "run", demo.robot),

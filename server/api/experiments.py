@@ -131,7 +131,7 @@ async def get_latest_report(
     service.experiments.get(experiment)
     await service.writer.settle()
     report = await asyncio.to_thread(service.storage.latest_report, experiment, name)
-    home = service.settings.experiment_dir(experiment).absolute()
+    home = service.settings.experiment_dir(experiment)
     path = (home / report.path).resolve() if report else None
     if path is None or not path.is_relative_to(home.resolve()) or not path.is_file():
         raise NotFound(f"experiment {experiment!r} has no report yet")
