@@ -128,6 +128,7 @@ EXAMPLES: dict[str, Json] = {
         "policy_last": 7,
         "source": "policy",
         "is_terminal": False,
+        "ending": "cut short",
         "ended_at": _AT,
         "evaluation": None,
         "fair": True,

@@ -93,7 +93,9 @@ class ExperimentView(View):
 class EpisodeView(View):
     """A finished episode and what people said of it; see `server.storage.Episode`.
 
-    `evaluation` is the number of the evaluation that it was played for, null to learn.
+    `evaluation` is the number of the evaluation that it was played for, null to learn. `ending`:
+    `ended` by its task, by its `time limit`, `aborted` before either, or `cut short` by one of the
+    last two in an episode in which a person drove. The return of one that was aborted counts not.
     """
 
     id: str
@@ -107,6 +109,7 @@ class EpisodeView(View):
     policy_last: int
     source: str
     is_terminal: bool
+    ending: Literal["ended", "time limit", "aborted", "cut short"]
     ended_at: float
     evaluation: int | None
     fair: bool
