@@ -28,7 +28,6 @@ from server.admission import (
 )
 from server.compression import begin
 from server.datasets.demonstrations import refuse_changed
-from server.descriptions import write_description
 from server.episodes import EpisodeBook, told
 from server.errors import Conflict, NotFound
 from server.evaluation.overseer import Overseer
@@ -36,6 +35,7 @@ from server.feed import Feed
 from server.fleet import Fleet
 from server.human_share import HumanShare
 from server.journal import Journal
+from server.launches import Launches
 from server.learner_news import LearnerNews
 from server.lifeline import Absence
 from server.marks import Marks
@@ -90,6 +90,7 @@ class Experiments:
         self._removal = Removal(settings, storage)
         patience = patience or Patience(silence=settings.learner_silence_s)
         self._supervisor = Supervisor(self, command, patience, clock)
+        self._launches = Launches(self._supervisor, self.roster, settings.experiment_dir)
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
         self._known: dict[str, Experiment] = {}
@@ -97,7 +98,6 @@ class Experiments:
         self.overseer = Overseer(settings.experiment_dir, self._known, *parts)
         self._locks: dict[str, asyncio.Lock] = {}
         self._moving: set[str] = set()  # robots on their way to another experiment
-        self._launches: set[asyncio.Task[None]] = set()
 
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
@@ -106,6 +106,7 @@ class Experiments:
             stored = await asyncio.to_thread(rows_in, self._home(experiment))
             experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
+            await self._recall_updates(experiment)
             await asyncio.to_thread(self._news.load, self._storage, experiment.id)
         await self.roster.load()
         await self.rollout.load()
@@ -117,7 +118,7 @@ class Experiments:
         for experiment in self.all():
             await self.rollout.open(fleet, experiment.id)
             if experiment.state == "running":
-                await self._launch(experiment)
+                await self._launches.launch(experiment)
         await self.overseer.open(fleet)
 
     def tell_absence(self, away: Absence) -> None:
@@ -129,8 +130,7 @@ class Experiments:
     async def close(self) -> None:
         """Let every learner checkpoint and end. What was running will go on after a restart."""
         await self.overseer.close()
-        for launch in self._launches:
-            launch.cancel()
+        self._launches.close()
         await self._supervisor.close()
 
     # What an operator does.
@@ -204,6 +204,7 @@ class Experiments:
                 raise Conflict(f"cannot restore in a {experiment.state} experiment; stop it first")
             await self._supervisor.stop(experiment_id)
             await asyncio.to_thread(checkpoint_files.restore, self._home(experiment), number)
+            await self._recall_updates(experiment)
             self.journal.note("checkpoint_restored", f"checkpoint {number}", experiment_id)
 
     async def assign(self, robot: str, experiment_id: str | None) -> Robot:
@@ -292,7 +293,7 @@ class Experiments:
             self._writer.put(experiment)
         self.roster.greet(hello, robot, observation, action, experiment.id)
         if first and experiment.state == "running":
-            self._launch_soon(experiment)
+            self._launches.launch_soon(experiment)
         return experiment.id
 
     def stored(self, robot: str, experiment_id: str, chunk: Chunk) -> None:
@@ -369,7 +370,7 @@ class Experiments:
             self._tell(experiment)
 
     async def _start(self, experiment: Experiment) -> None:
-        await self._launch(experiment)
+        await self._launches.launch(experiment)
         self._command_robots(experiment.id, "resume")
 
     async def _pause(self, experiment: Experiment) -> None:
@@ -408,14 +409,9 @@ class Experiments:
         about = {name: getattr(experiment, name) for name in ("id", "name", "state", "reason")}
         self.feed.publish("experiment", experiment.id, about)
 
-    async def _launch(self, experiment: Experiment) -> None:
-        """Start the learner, if the spaces are known: else the first robot's hello does."""
-        if experiment.observation_space is None:
-            return
-        directory = self._home(experiment)
-        task = self.roster.task(experiment.id)
-        await asyncio.to_thread(write_description, directory, experiment, task)
-        self._supervisor.start(experiment.id, directory)
+    async def _recall_updates(self, experiment: Experiment) -> None:
+        updates = await asyncio.to_thread(checkpoint_files.newest, self._home(experiment))
+        self._supervisor.recall(experiment.id, updates)
 
     def _home(self, experiment: Experiment) -> Path:
         return self._settings.experiment_dir(experiment.id)
@@ -423,11 +419,6 @@ class Experiments:
     def _know(self, experiment: Experiment) -> None:
         self._known[experiment.id] = experiment
         self._locks[experiment.id] = asyncio.Lock()
-
-    def _launch_soon(self, experiment: Experiment) -> None:
-        task = asyncio.create_task(self._launch(experiment))
-        self._launches.add(task)
-        task.add_done_callback(self._launches.discard)
 
     def _command_robots(self, experiment: str, verb: RobotVerb) -> None:
         fleet = self._reach()

@@ -194,6 +194,7 @@ EXAMPLES: dict[str, Json] = {
             "updates": 12000,
             "restarts": 0,
             "pid": 4711,
+            "waits": "",
         },
         "policy_version": 7,
         "policy_offered": 7,

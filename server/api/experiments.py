@@ -19,6 +19,8 @@ from server.new_experiment import ExperimentChange, NewExperiment
 from server.service import Service
 from server.states import Verb, as_markdown
 from server.storage import Experiment
+from server.supervisor import Status
+from server.waits import waits_for
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -138,10 +140,15 @@ async def get_latest_report(
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 
+def _learner(experiment: Experiment, learner: Status) -> LearnerView:
+    about = columns_of(LearnerView, learner) | {"waits": waits_for(experiment, learner)}
+    return LearnerView.model_validate(about)
+
+
 def view(service: Service, experiment: Experiment) -> ExperimentView:
     """What is stored of an experiment, and how it is now."""
     live = {
-        "learner": LearnerView.model_validate(service.experiments.learner(experiment.id)),
+        "learner": _learner(experiment, service.experiments.learner(experiment.id)),
         "policy_version": service.experiments.policy_version(experiment.id),
         "policy_offered": service.experiments.rollout.offered(experiment.id),
         "evaluation": EvaluationSettings.model_validate(experiment.evaluation),

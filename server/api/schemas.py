@@ -60,6 +60,7 @@ class LearnerView(View):
     updates: int
     restarts: int
     pid: int | None
+    waits: str = Field(description="What it waits for before its first update; empty for nothing.")
 
 
 class ExperimentView(View):
