@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from robot_client.clock import Clock, SystemClock
+from robot_client.errors import DreamfleetError
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
@@ -26,6 +27,7 @@ from server.admission import (
     refuse_taken_robots,
     spaces_of,
 )
+from server.attendance import Attendance
 from server.compression import begin
 from server.datasets.demonstrations import refuse_changed
 from server.episodes import EpisodeBook, told
@@ -96,6 +98,7 @@ class Experiments:
         self._known: dict[str, Experiment] = {}
         parts = (storage, writer, self.rollout, self.roster, self.journal, self._clock)
         self.overseer = Overseer(settings.experiment_dir, self._known, *parts)
+        self.attendance = Attendance(self.roster, self.journal, self._known, self._clock)
         self._locks: dict[str, asyncio.Lock] = {}
         self._moving: set[str] = set()  # robots on their way to another experiment
 
@@ -120,6 +123,7 @@ class Experiments:
             if experiment.state == "running":
                 await self._launches.launch(experiment)
         await self.overseer.open(fleet)
+        self.attendance.open(fleet)
 
     def tell_absence(self, away: Absence) -> None:
         """Note that no server was there: for those whom it concerned, or for all if it was none."""
@@ -129,6 +133,7 @@ class Experiments:
 
     async def close(self) -> None:
         """Let every learner checkpoint and end. What was running will go on after a restart."""
+        await self.attendance.close()
         await self.overseer.close()
         self._launches.close()
         await self._supervisor.close()
@@ -286,7 +291,11 @@ class Experiments:
         """
         observation, action = spaces_of(hello)
         assigned = self.roster.assigned(robot)
-        experiment = place_for(self.all(), robot, observation, action, assigned)
+        try:
+            experiment = place_for(self.all(), robot, observation, action, assigned)
+        except DreamfleetError as error:
+            self.attendance.refused(robot, hello, observation, action, str(error))
+            raise
         first = experiment.observation_space is None
         if first:
             experiment.observation_space, experiment.action_space = observation, action
@@ -329,13 +338,14 @@ class Experiments:
         """A robot has something to say to an operator."""
         self.journal.note(event.kind, event.text, experiment, robot)
         self._book.event(robot, experiment, event)
+        self.attendance.said(robot, event)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
         """A robot is alive. When its place is elsewhere, it moves.
 
         It must stand still and have delivered its rows: a new epoch begins there.
         """
-        self.roster.heard(robot)
+        self.attendance.heard(robot, heartbeat)
         self.overseer.heard(robot, experiment, heartbeat)
         if heartbeat.backlog_rows or heartbeat.safety not in STILL:
             return
@@ -345,6 +355,7 @@ class Experiments:
 
     def joined(self, robot: str, experiment: str) -> None:
         """A robot has been welcomed: tell it what its experiment was told before it came."""
+        self.attendance.came(robot)
         moved = robot in self._moving
         self._moving.discard(robot)
         if self._known[experiment].state == "paused":

@@ -271,6 +271,7 @@ EXAMPLES: dict[str, Json] = {
     "Revocation": {"key": None},
     "LeaseView": _TELEOP | {"secret": "dGhlIGtleSBvZiB0aGUgcm9ib3Q", "lease_s": 10.0},
     "RobotView": {
+        "state": "connected",
         "name": _ROBOT,
         "experiment": _EXPERIMENT,
         "assigned": None,

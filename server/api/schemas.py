@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.attendance import RobotState
 from server.evaluation.settings import EvaluationSettings, RolloutSettings
 from server.evaluation.statistics import estimate
 from server.marks import Outcome
@@ -155,6 +156,11 @@ class RobotView(View):
     experiment: str | None
     assigned: str | None = Field(description="The only experiment that it may join, if any.")
     connected: bool
+    state: RobotState = Field(
+        default="offline",
+        description="`waiting`: it says hello, and no experiment takes it (`reason`). `silent`: it"
+        " is missed by a running experiment, and said no goodbye.",
+    )
     control_hz: float
     task: dict[str, Any]
     client: str

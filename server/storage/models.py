@@ -48,7 +48,7 @@ class Robot(Base):
     """A robot that has said hello, as it described itself the last time.
 
     `experiment` is the one that it joined last, `assigned` the only one that it may join, if any.
-    `presence` is `server.presence.Presence`; `policy_version` is the one that it acted with last.
+    `presence` is `server.attendance.Presence`; `policy_version` is the one that it acted with last.
     """
 
     __tablename__ = "robots"

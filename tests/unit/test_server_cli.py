@@ -102,7 +102,7 @@ def test_loopback_is_fine(tmp_path, where):
 
 
 def test_an_address_without_its_transport_is_told_what_lacks(tmp_path):
-    with pytest.raises(SettingsError, match="write tcp://127.0.0.1:5556"):
+    with pytest.raises(SettingsError, match=r"write tcp://127\.0\.0\.1:5556"):
         refuse_open_doors(Settings(tmp_path, gateway="127.0.0.1:5556"))
 
 
