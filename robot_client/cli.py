@@ -173,6 +173,7 @@ def _speed(text: str) -> float:
 def _run(args: argparse.Namespace) -> None:
     from robot_client.act import BUDGET_SHARE, Act
     from robot_client.link import Link
+    from robot_client.messages import GOODBYE, Event
     from robot_client.policy_cache import PolicyCache
     from robot_client.runtime import Runtime
     from robot_client.safety import EmergencyStop, Limits
@@ -226,6 +227,7 @@ def _run(args: argparse.Namespace) -> None:
             part.start()
             stack.callback(part.close)
         summary = runtime.run()
+        link.send(Event(GOODBYE, "ended as it was told to"))  # whoever dies is missed instead
     print(json.dumps({"summary": asdict(summary)}) if args.json else summary, flush=True)
 
 

@@ -112,6 +112,7 @@ class Link:
         self._hello_pause = _HELLO_MIN
         self._next_sync = self._clock.monotonic() + _SYNC_S
         self._uploading, self._upload_again, self._told = True, float("inf"), ""
+        self._complaint = ""
         self.learner = "none"
         """State of the learner as the last Pulse gave it."""
         self.error = ""
@@ -292,6 +293,7 @@ class Link:
             self._refuse_to_move()
             return
         self._welcome, self._pulse = welcome, self._heard
+        self._complaint = ""
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
         self._told = ""
         self._resume_uploads()
@@ -355,10 +357,7 @@ class Link:
         self._uplink.go_back()
 
     def _rejected(self, rejected: Rejected) -> None:
-        why = (
-            f"the server refuses {rejected.kind}: {rejected.field}: "
-            f"expected {rejected.expected}, got {rejected.got}"
-        )
+        why = _words(rejected)
         if rejected.field == "hello":
             if self._welcome is not None:
                 self._lose("the server does not know us")
@@ -371,7 +370,13 @@ class Link:
         elif rejected.kind == "BlobRequest":
             self._refuse_policy(why)
         else:
-            _log.warning("%s", why)
+            self._complain(why)
+
+    def _complain(self, why: str, level: int = logging.WARNING) -> None:
+        """Log what is wrong, once until it is another thing."""
+        if why != self._complaint:
+            _log.log(level, "%s", why)
+        self._complaint = why
 
     def _begin_epoch(self) -> None:
         """The server, or its experiment, is another than the one that our older rows went to."""
@@ -390,7 +395,7 @@ class Link:
 
     def _refused(self, why: str) -> None:
         """The server will not have us as we are; it may think otherwise some day."""
-        _log.error("%s", why)
+        self._complain(why, logging.ERROR)
         self.error, self._welcome = why, None
         self._next_hello = self._clock.monotonic() + _REFUSED_PAUSE
 
@@ -425,3 +430,11 @@ class Link:
             self.send(Event("policy_refused", why[:1000]))
         else:
             self.send(PolicyReport(manifest.experiment, manifest.version, why[:1000]))
+
+
+def _words(rejected: Rejected) -> str:
+    """Why the server refuses a message."""
+    if not rejected.expected:
+        return f"the server: {rejected.got}"
+    what = f"the server refuses {rejected.kind}: {rejected.field}"
+    return f"{what}: expected {rejected.expected}, got {rejected.got}"

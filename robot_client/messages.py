@@ -105,6 +105,9 @@ class PolicyReport:
     error: str
 
 
+GOODBYE = "goodbye"  # kind of the last Event of a robot that ends as it was told to
+
+
 @dataclass(frozen=True)
 class Event:
     """Something an operator should know: kind such as safety_stop, robot_error, log."""
@@ -144,7 +147,8 @@ class Rejected:
     """The last message of kind `kind` was refused: `field` was `got` instead of `expected`.
 
     `fatal` means that saying the same again cannot help for now: nothing is sent again as it is,
-    but for a Hello, after half a minute or when the spool has been emptied.
+    but for a Hello, after half a minute or when the spool has been emptied. Where nothing was
+    `expected`, `got` alone says why it cannot be done now.
     """
 
     kind: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from robot_client.errors import DreamfleetError, SchemaError
 from robot_client.messages import Hello
@@ -48,9 +47,8 @@ def place_for(
     if not places and assigned:
         raise Conflict(f"this robot belongs to experiment {assigned}, which is not running")
     if not places:
-        raise Conflict("no running experiment has a place for this robot; start one")
-    _refuse_spaces(places[0], observation, action)
-    raise AssertionError("one of the spaces differs")
+        raise Conflict("no running experiment has a place for this robot: start one")
+    raise _other_spaces(places[0], robot, observation, action)
 
 
 def next_place(
@@ -75,14 +73,50 @@ def leaves(experiments: Sequence[Experiment], robot: Robot, here: Experiment) ->
     return place is not None and place is not here
 
 
-def _refuse_spaces(experiment: Experiment, observation: Json, action: Json) -> None:
-    for where, ours, theirs in (
+def _other_spaces(
+    experiment: Experiment, robot: str, observation: Json, action: Json
+) -> SchemaError:
+    """Which part of the spaces differs, and what to do."""
+    of_experiment = f"experiment {experiment.name!r} ({experiment.id}) began with"
+    remedy = (
+        "create and start another experiment for it: "
+        f"dreamfleet experiments create NAME --robot {robot} --start"
+    )
+    pairs = (
         ("observation_space", experiment.observation_space, observation),
         ("action_space", experiment.action_space, action),
-    ):
+    )
+    where, ours, theirs = next(
+        found for name, began, now in pairs for found in _differences(name, began or now, now)
+    )
+    expected = f"{_brief(ours)}, as {of_experiment}" if ours else f"none, as {of_experiment} none"
+    return SchemaError(where, expected, f"{_brief(theirs) if theirs else 'none'}; {remedy}")
+
+
+def _differences(
+    where: str, ours: Json, theirs: Json
+) -> Iterator[tuple[str, Json | None, Json | None]]:
+    """Where two spaces differ, and what each has there."""
+    inner, other = ours.get("spaces"), theirs.get("spaces")
+    if inner is None or other is None:
         if ours != theirs:
-            expected = f"the spaces of experiment {experiment.id}: {json.dumps(ours)[:400]}"
-            raise SchemaError(where, expected, json.dumps(theirs)[:400])
+            yield where, ours, theirs
+        return
+    for key in sorted(inner.keys() | other.keys()):
+        if inner.get(key) != other.get(key):
+            yield f"{where}.{key}", inner.get(key), other.get(key)
+
+
+def _brief(space: Json) -> str:
+    """A space in a few words: its bounds only where they are short."""
+    kind, parts = str(space.get("type", "space")), []
+    if "shape" in space:
+        parts.append(f"shape {tuple(space['shape'])}")
+    for name in ("dtype", "n", "low", "high"):
+        if name in space:
+            text = str(space[name])
+            parts.append(f"{name} {text}" if len(text) <= 40 else f"{name} {text[:40]} ...")
+    return f"{kind} ({', '.join(parts)})"
 
 
 def refuse_taken_robots(experiments: Sequence[Experiment], starting: Experiment) -> None:

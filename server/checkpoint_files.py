@@ -60,6 +60,12 @@ def list_checkpoints(directory: Path) -> list[Checkpoint]:
     return sorted(marked, key=lambda c: (-c.number, c.aside))
 
 
+def newest(directory: Path) -> int:
+    """The number of the checkpoint that the next learner goes on from; 0 without any."""
+    whole = (mark.parent.name for mark in (directory / "checkpoints").glob(f"[0-9]*/{_DONE}"))
+    return max(map(int, whole), default=0)
+
+
 def keep_nearest(directory: Path, updates: int) -> int | None:
     """Keep the checkpoint nearest to so many updates, an earlier one if two are as near; its
     number. None when there is none."""

@@ -132,14 +132,14 @@ class _Progress:
         """What has been achieved so far."""
         await self._service.writer.flush()  # the last rows may have come in one go
         await self._look()
-        returns = [episode.total_reward for episode in self._episodes]
+        returns = [episode.total_reward for episode in self._episodes if not episode.aborted]
         policies = await asyncio.to_thread(
             self._service.storage.count_policies, self._experiment.id
         )
         return Summary(
             rows=self._experiment.rows,
             policy_versions=policies,
-            episodes=len(returns),
+            episodes=len(self._episodes),
             first_mean_return=_mean(returns[:MEAN_OF]),
             last_mean_return=_mean(returns[-MEAN_OF:]),
             updates=self._service.experiments.learner(self._experiment.id).updates,
@@ -204,7 +204,7 @@ async def _presets(service: Service, agent: str) -> list[str]:
 @asynccontextmanager
 async def _robot(demo: Demo, settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
     """The robot's process; it is asked to end when the block ends, and made to if it does not."""
-    home = (settings.data / "robot").absolute()
+    home = settings.data / "robot"
     with _log_path(settings).open("wb") as log:
         robot = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "robot_client.cli", "run", demo.robot),

@@ -46,6 +46,7 @@ _TOLD = (
     "ended_at",
     "evaluation",
     "fair",
+    "aborted",
 )
 
 
@@ -182,7 +183,7 @@ def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float
     most = total.sources.most_common(1)
     one_version = len(total.versions | {total.policy_first} - {NO_POLICY}) == 1
     by_policy = not total.people and _OF_POLICIES.issuperset(total.sources)
-    steps = total.rows - 1
+    steps, terminal = total.rows - 1, bool(chunk.columns[IS_TERMINAL][-1])
     return Episode(
         experiment=experiment,
         robot=robot,
@@ -193,13 +194,15 @@ def _finished(robot: str, experiment: str, chunk: Chunk, total: _Sum, now: float
         policy_first=total.policy_first,
         policy_last=int(chunk.columns[POLICY_VERSION][-1]),
         source=Source(most[0][0] if most else Source.HOLD).name.lower(),
-        is_terminal=bool(chunk.columns[IS_TERMINAL][-1]),
+        is_terminal=terminal,
         ended_at=now,
         task=chunk.task,
         human_steps=total.human.human_steps,
         interventions=total.human.interventions,
         evaluation=chunk.tag.evaluation or None,
         fair=one_version and by_policy and not chunk.tag.cut,
+        # One that a person drove in is cut too, however it ended: as a return it counts anyhow not.
+        aborted=chunk.tag.cut and not terminal and not total.human.human_steps,
         # Without any policy a robot moves only while a person has it: the holds are theirs.
         safety_events=total.safety_events + (total.holds if total.versions else 0),
         moved_by_limits=total.moved / max(1, steps - total.people),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from robot_client.clock import Clock, SystemClock
+from robot_client.errors import DreamfleetError
 from robot_client.messages import Event as RobotEvent
 from robot_client.messages import Heartbeat, Hello, PolicyReport
 from robot_client.messages import Verb as RobotVerb
@@ -26,9 +27,9 @@ from server.admission import (
     refuse_taken_robots,
     spaces_of,
 )
+from server.attendance import Attendance
 from server.compression import begin
 from server.datasets.demonstrations import refuse_changed
-from server.descriptions import write_description
 from server.episodes import EpisodeBook, told
 from server.errors import Conflict, NotFound
 from server.evaluation.overseer import Overseer
@@ -36,6 +37,7 @@ from server.feed import Feed
 from server.fleet import Fleet
 from server.human_share import HumanShare
 from server.journal import Journal
+from server.launches import Launches
 from server.learner_news import LearnerNews
 from server.lifeline import Absence
 from server.marks import Marks
@@ -91,14 +93,15 @@ class Experiments:
         self._removal = Removal(settings, storage)
         patience = patience or Patience(silence=settings.learner_silence_s)
         self._supervisor = Supervisor(self, command, patience, clock)
+        self._launches = Launches(self._supervisor, self.roster, settings.experiment_dir)
         self._fleet: Fleet | None = None
         self._book = EpisodeBook()
         self._known: dict[str, Experiment] = {}
         parts = (storage, writer, self.rollout, self.roster, self.journal, self._clock)
         self.overseer = Overseer(settings.experiment_dir, self._known, *parts)
+        self.attendance = Attendance(self.roster, self.journal, self._known, self._clock)
         self._locks: dict[str, asyncio.Lock] = {}
         self._moving: set[str] = set()  # robots on their way to another experiment
-        self._launches: set[asyncio.Task[None]] = set()
 
     async def load(self) -> None:
         """Read what is stored. Comes before any robot is admitted."""
@@ -107,6 +110,7 @@ class Experiments:
             stored = await asyncio.to_thread(rows_in, self._home(experiment))
             experiment.rows = experiment.rows if stored is None else stored
             self._know(experiment)
+            await self._recall_updates(experiment)
             await asyncio.to_thread(self._news.load, self._storage, experiment.id)
         await self.roster.load()
         await self.rollout.load()
@@ -118,8 +122,9 @@ class Experiments:
         for experiment in self.all():
             await self.rollout.open(fleet, experiment.id)
             if experiment.state == "running":
-                await self._launch(experiment)
+                await self._launches.launch(experiment)
         await self.overseer.open(fleet)
+        self.attendance.open(fleet)
 
     def tell_absence(self, away: Absence) -> None:
         """Note that no server was there: for those whom it concerned, or for all if it was none."""
@@ -129,9 +134,9 @@ class Experiments:
 
     async def close(self) -> None:
         """Let every learner checkpoint and end. What was running will go on after a restart."""
+        await self.attendance.close()
         await self.overseer.close()
-        for launch in self._launches:
-            launch.cancel()
+        self._launches.close()
         await self._supervisor.close()
 
     # What an operator does.
@@ -201,6 +206,7 @@ class Experiments:
                 raise Conflict(f"cannot restore in a {experiment.state} experiment; stop it first")
             await self._supervisor.stop(experiment_id)
             await asyncio.to_thread(checkpoint_files.restore, self._home(experiment), number)
+            await self._recall_updates(experiment)
             self.journal.note("checkpoint_restored", f"checkpoint {number}", experiment_id)
 
     async def assign(self, robot: str, experiment_id: str | None) -> Robot:
@@ -282,14 +288,18 @@ class Experiments:
         """
         observation, action = spaces_of(hello)
         assigned = self.roster.assigned(robot)
-        experiment = place_for(self.all(), robot, observation, action, assigned)
+        try:
+            experiment = place_for(self.all(), robot, observation, action, assigned)
+        except DreamfleetError as error:
+            self.attendance.refused(robot, hello, observation, action, str(error))
+            raise
         first = experiment.observation_space is None
         if first:
             experiment.observation_space, experiment.action_space = observation, action
             self._writer.put(experiment)
         self.roster.greet(hello, robot, observation, action, experiment.id)
         if first and experiment.state == "running":
-            self._launch_soon(experiment)
+            self._launches.launch_soon(experiment, self._lock(experiment.id))
         return experiment.id
 
     def stored(self, robot: str, experiment_id: str, chunk: Chunk) -> None:
@@ -325,13 +335,14 @@ class Experiments:
         """A robot has something to say to an operator."""
         self.journal.note(event.kind, event.text, experiment, robot)
         self._book.event(robot, experiment, event)
+        self.attendance.said(robot, event)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:
         """A robot is alive. When its place is elsewhere, it moves.
 
         It must stand still and have delivered its rows: a new epoch begins there.
         """
-        self.roster.heard(robot)
+        self.attendance.heard(robot, heartbeat)
         self.overseer.heard(robot, experiment, heartbeat)
         if heartbeat.backlog_rows or heartbeat.safety not in STILL:
             return
@@ -341,6 +352,7 @@ class Experiments:
 
     def joined(self, robot: str, experiment: str) -> None:
         """A robot has been welcomed: tell it what its experiment was told before it came."""
+        self.attendance.came(robot)
         moved = robot in self._moving
         self._moving.discard(robot)
         if self._known[experiment].state == "paused":
@@ -366,7 +378,7 @@ class Experiments:
             self._tell(experiment)
 
     async def _start(self, experiment: Experiment) -> None:
-        await self._launch(experiment)
+        await self._launches.launch(experiment)
         self._command_robots(experiment.id, "resume")
 
     async def _pause(self, experiment: Experiment) -> None:
@@ -406,14 +418,9 @@ class Experiments:
         about = {name: getattr(experiment, name) for name in ("id", "name", "state", "reason")}
         self.feed.publish("experiment", experiment.id, about)
 
-    async def _launch(self, experiment: Experiment) -> None:
-        """Start the learner, if the spaces are known: else the first robot's hello does."""
-        if experiment.observation_space is None:
-            return
-        directory = self._home(experiment)
-        task = self.roster.task(experiment.id)
-        await asyncio.to_thread(write_description, directory, experiment, task)
-        self._supervisor.start(experiment.id, directory)
+    async def _recall_updates(self, experiment: Experiment) -> None:
+        updates = await asyncio.to_thread(checkpoint_files.newest, self._home(experiment))
+        self._supervisor.recall(experiment.id, updates)
 
     def _home(self, experiment: Experiment) -> Path:
         return self._settings.experiment_dir(experiment.id)
@@ -421,16 +428,6 @@ class Experiments:
     def _know(self, experiment: Experiment) -> None:
         self._known[experiment.id] = experiment
         self._locks[experiment.id] = asyncio.Lock()
-
-    def _launch_soon(self, experiment: Experiment) -> None:
-        task = asyncio.create_task(self._launch_first(experiment))
-        self._launches.add(task)
-        task.add_done_callback(self._launches.discard)
-
-    async def _launch_first(self, experiment: Experiment) -> None:
-        async with self._locks[experiment.id]:
-            if experiment.state == "running":  # an operator may have been quicker
-                await self._launch(experiment)
 
     def _command_robots(self, experiment: str, verb: RobotVerb) -> set[str]:
         return tell_all(self._reach(), self.roster, experiment, verb)

@@ -319,7 +319,7 @@ class Gateway:
         except FieldError as error:
             self._refuse(peer, kind, error, fatal=True)
         except DreamfleetError as error:
-            self._refuse(peer, kind, FieldError("server", "that it can be done now", error))
+            self._refuse(peer, kind, FieldError("server", "", error))
         except Exception as error:  # whatever one message does, the service goes on
             log.exception("a %s could not be handled", kind)
             self._refuse(peer, kind, FieldError("server", "no fault", type(error).__name__))

@@ -97,7 +97,7 @@ class Learner:
         self._turned = self._clock.monotonic()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._publish()
-        self._channel.say("ready", updates=self.updates)
+        self._channel.say("ready", updates=self.updates, learns=self._sampler is not None)
         try:
             if self._sampler is None:
                 self._idle()

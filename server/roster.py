@@ -6,7 +6,7 @@ import asyncio
 
 from robot_client.clock import Clock
 from robot_client.messages import Hello
-from robot_client.schema import Json
+from robot_client.schema import NO_POLICY, Json
 from server.errors import NotFound
 from server.storage import Robot, Storage, Writer
 
@@ -51,9 +51,29 @@ class Roster:
         joined = (r for _, r in sorted(self._robots.items()) if r.experiment == experiment)
         return next((robot.task for robot in joined), {})
 
-    def greet(self, hello: Hello, robot: str, observation: Json, action: Json, joins: str) -> None:
-        """A robot has said hello, and joins an experiment."""
-        now = self._clock.wall()
+    def presence(self, robot: str) -> str:
+        """Whether it is there; `server.attendance.Presence`."""
+        known = self._robots.get(robot)
+        return known.presence if known else "left"
+
+    def mark(self, robot: str, presence: str) -> None:
+        """Write down whether a robot is there."""
+        known = self._robots.get(robot)
+        if known is not None and known.presence != presence:
+            known.presence = presence
+            self._writer.put(known)
+
+    def met(self, hello: Hello, robot: str, observation: Json, action: Json) -> None:
+        """A robot has said hello and joins nothing. One that is known stays as it was."""
+        if robot not in self._robots:
+            self.greet(hello, robot, observation, action, None)
+        self.heard(robot)
+
+    def greet(
+        self, hello: Hello, robot: str, observation: Json, action: Json, joins: str | None
+    ) -> None:
+        """A robot has said hello, and joins an experiment, or none."""
+        now, known = self._clock.wall(), self._robots.get(robot)
         self._saved[robot] = now
         self._put(
             Robot(
@@ -66,15 +86,18 @@ class Roster:
                 client=hello.client,
                 seen_at=now,
                 assigned=self.assigned(robot),
+                presence=self.presence(robot),
+                policy_version=known.policy_version if known else None,
             )
         )
 
-    def heard(self, robot: str) -> None:
-        """A robot is alive."""
+    def heard(self, robot: str, version: int = NO_POLICY) -> None:
+        """A robot is alive, and acts with this version of a policy."""
         known, now = self._robots.get(robot), self._clock.wall()
         if known is None:
             return
         known.seen_at = now
+        known.policy_version = known.policy_version if version == NO_POLICY else version
         if now - self._saved.get(robot, 0.0) >= _SEEN_S:
             self._saved[robot] = now
             self._writer.put(known)

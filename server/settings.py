@@ -16,7 +16,9 @@ class Settings:
     """What `dreamfleet serve` is told.
 
     Args:
-        data: the one directory that holds everything; delete it and everything is gone.
+        data: the one directory that holds everything; delete it and everything is gone. Kept as an
+            absolute path: child processes and other libraries need not agree with us on where "."
+            is.
         host: address of the REST API and the page.
         port: its port.
         gateway: ZeroMQ endpoint that robots connect to.
@@ -36,10 +38,13 @@ class Settings:
     tls_key: Path | None = None
     tls_certificate: Path | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.absolute())
+
     @property
     def database_url(self) -> str:
         """The SQLAlchemy URL of the database."""
-        return self.database or f"sqlite:///{self.data.absolute() / 'dreamfleet.sqlite'}"
+        return self.database or f"sqlite:///{self.data / 'dreamfleet.sqlite'}"
 
     @property
     def address(self) -> str:

@@ -57,9 +57,10 @@ class Status:
             (it died and will start again) or failed.
         reason: why it died the last time; empty if it never did.
         tail: the end of what it wrote to stderr before it died.
-        updates: learner updates so far.
+        updates: learner updates so far; without a learner, those that the next one goes on from.
         restarts: how many times it has been started again since it last ran well.
         pid: its process; None if there is none.
+        learns: whether its agent makes any updates at all.
     """
 
     state: State = "none"
@@ -68,6 +69,7 @@ class Status:
     updates: int = 0
     restarts: int = 0
     pid: int | None = None
+    learns: bool = True
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,24 @@ class Supervisor:
         self._patience = patience or Patience()
         self._clock = clock or SystemClock()
         self._slots: dict[str, _Slot] = {}
+        self._updates: dict[str, int] = {}  # of learners that are not there
 
     def status(self, experiment: str) -> Status:
         """How the experiment's learner is."""
         slot = self._slots.get(experiment)
-        return slot.status if slot else Status()
+        return slot.status if slot else Status(updates=self._updates.get(experiment, 0))
+
+    def recall(self, experiment: str, updates: int) -> None:
+        """A learner that is not there has made so many."""
+        self._updates[experiment] = updates
 
     def start(self, experiment: str, directory: Path, paused: bool = False) -> None:
         """Start the experiment's learner, unless it is there already."""
         slot = self._slots.get(experiment)
         if slot and slot.task and not slot.task.done():
             return
-        slot = self._slots[experiment] = _Slot(experiment, directory, paused)
+        status = Status("starting", updates=self.status(experiment).updates)
+        slot = self._slots[experiment] = _Slot(experiment, directory, paused, status)
         slot.task = asyncio.create_task(self._keep_running(slot))
 
     def pause(self, experiment: str) -> None:
@@ -169,6 +177,7 @@ class Supervisor:
         slot.stopping.set()
         await slot.task
         if self._slots.get(experiment) is slot:
+            self.recall(experiment, slot.status.updates)
             del self._slots[experiment]
 
     async def close(self) -> None:
@@ -307,6 +316,8 @@ class Supervisor:
         if kind == "heartbeat":
             busy = event.get("busy_s")
             slot.busy_s = float(busy) if isinstance(busy, int | float) else 0.0
+        if kind == "ready":
+            slot.update(learns=event.get("learns") is not False)
         if kind == "failed":
             slot.said, slot.fatal = str(event.get("error", "")), bool(event.get("fatal", False))
         if isinstance(event.get("updates"), int):

@@ -11,13 +11,18 @@ from server.settings import Settings
 
 
 def refuse_open_doors(settings: Settings) -> None:
-    """Raise SettingsError when strangers could come in; it says which commands to run first.
+    """Raise SettingsError when strangers could come in; it says which commands to run first. Also
+    when the gateway's address does not say its transport.
 
     The server's own key is enough for the gateway, which is then locked: robots are let in while it
     runs. So are tokens that have all been revoked since: learning must go on after a restart.
 
     Raises AccessError or LinkError when the keys or tokens that are there cannot be read.
     """
+    if "://" not in settings.gateway:
+        raise SettingsError(
+            f"--gateway {settings.gateway} does not say how: write tcp://{settings.gateway}"
+        )
     missing = [] if settings.gateway_is_loopback else _missing_keys(settings)
     if missing:
         raise SettingsError(_refusal(f"--gateway {settings.gateway}", "robots' keys", missing))

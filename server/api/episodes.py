@@ -171,8 +171,15 @@ def _view(episode: Episode, mark: Mark | None) -> EpisodeView:
         "id": episode_id(EpisodeKey(episode.robot, episode.epoch, episode.episode)),
         "outcome": (mark.outcome or None) if mark else None,
         "discarded": mark.discarded if mark else False,
+        "ending": _ending(episode),
     }
     return EpisodeView.model_validate(columns_of(EpisodeView, episode) | said)
+
+
+def _ending(episode: Episode) -> str:
+    if episode.is_terminal or episode.aborted:
+        return "ended" if episode.is_terminal else "aborted"
+    return "cut short" if episode.human_steps else "time limit"
 
 
 def episode_id(key: EpisodeKey) -> str:

@@ -128,6 +128,7 @@ EXAMPLES: dict[str, Json] = {
         "policy_last": 7,
         "source": "policy",
         "is_terminal": False,
+        "ending": "cut short",
         "ended_at": _AT,
         "evaluation": None,
         "fair": True,
@@ -193,6 +194,7 @@ EXAMPLES: dict[str, Json] = {
             "updates": 12000,
             "restarts": 0,
             "pid": 4711,
+            "waits": "",
         },
         "policy_version": 7,
         "policy_offered": 7,
@@ -269,6 +271,7 @@ EXAMPLES: dict[str, Json] = {
     "Revocation": {"key": None},
     "LeaseView": _TELEOP | {"secret": "dGhlIGtleSBvZiB0aGUgcm9ib3Q", "lease_s": 10.0},
     "RobotView": {
+        "state": "connected",
         "name": _ROBOT,
         "experiment": _EXPERIMENT,
         "assigned": None,

@@ -19,6 +19,8 @@ from server.new_experiment import ExperimentChange, NewExperiment
 from server.service import Service
 from server.states import Verb, as_markdown
 from server.storage import Experiment
+from server.supervisor import Status
+from server.waits import waits_for
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
@@ -131,17 +133,22 @@ async def get_latest_report(
     service.experiments.get(experiment)
     await service.writer.settle()
     report = await asyncio.to_thread(service.storage.latest_report, experiment, name)
-    home = service.settings.experiment_dir(experiment).absolute()
+    home = service.settings.experiment_dir(experiment)
     path = (home / report.path).resolve() if report else None
     if path is None or not path.is_relative_to(home.resolve()) or not path.is_file():
         raise NotFound(f"experiment {experiment!r} has no report yet")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
 
+def _learner(experiment: Experiment, learner: Status) -> LearnerView:
+    about = columns_of(LearnerView, learner) | {"waits": waits_for(experiment, learner)}
+    return LearnerView.model_validate(about)
+
+
 def view(service: Service, experiment: Experiment) -> ExperimentView:
     """What is stored of an experiment, and how it is now."""
     live = {
-        "learner": LearnerView.model_validate(service.experiments.learner(experiment.id)),
+        "learner": _learner(experiment, service.experiments.learner(experiment.id)),
         "policy_version": service.experiments.policy_version(experiment.id),
         "policy_offered": service.experiments.rollout.offered(experiment.id),
         "evaluation": EvaluationSettings.model_validate(experiment.evaluation),

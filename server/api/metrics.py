@@ -41,10 +41,11 @@ async def query_metrics(
     """The newest value of every metric, and the series named, thinned to at most `points`.
 
     A point is the mean of the values of an equal length of time, with the lowest and the highest.
-    `episode_return` is the sum of rewards of each episode played to learn in which no person chose
-    an action, `evaluation_return` that of each fair one without exploring, `human_share` the share
-    of an episode's steps that a person chose, `interventions` how often one took over; their
-    `updates` is its policy's version, their `rows` those of the series' own episodes so far.
+    `episode_return` is the sum of rewards of each episode played to learn that was not aborted
+    and in which no person chose an action, `evaluation_return` that of each fair one without
+    exploring, `human_share` the share of an episode's steps that a person chose, `interventions`
+    how often one took over; their `updates` is its policy's version, their `rows` those of the
+    series' own episodes so far.
     """
     service.experiments.get(experiment)
     await service.writer.settle()

@@ -103,11 +103,15 @@ def robot_views(service: Service, robots: list[Robot]) -> list[RobotView]:
 
 
 def _view(service: Service, robot: Robot, session: Session | None) -> RobotView:
+    state, reason = service.experiments.attendance.state(robot, session is not None)
     about = {
         "name": robot.name,
         "experiment": robot.experiment,
         "assigned": robot.assigned,
         "connected": session is not None,
+        "state": state,
+        "reason": reason,
+        "policy_version": robot.policy_version,
         "control_hz": robot.control_hz,
         "task": robot.task,
         "client": robot.client,

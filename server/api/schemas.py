@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.attendance import RobotState
 from server.evaluation.settings import EvaluationSettings, RolloutSettings
 from server.evaluation.statistics import estimate
 from server.marks import Outcome
@@ -60,6 +61,7 @@ class LearnerView(View):
     updates: int
     restarts: int
     pid: int | None
+    waits: str = Field(description="What it waits for before its first update; empty for nothing.")
 
 
 class ExperimentView(View):
@@ -93,7 +95,9 @@ class ExperimentView(View):
 class EpisodeView(View):
     """A finished episode and what people said of it; see `server.storage.Episode`.
 
-    `evaluation` is the number of the evaluation that it was played for, null to learn.
+    `evaluation` is the number of the evaluation that it was played for, null to learn. `ending`:
+    `ended` by its task, by its `time limit`, `aborted` before either, or `cut short` by one of the
+    last two in an episode in which a person drove. The return of one that was aborted counts not.
     """
 
     id: str
@@ -107,6 +111,7 @@ class EpisodeView(View):
     policy_last: int
     source: str
     is_terminal: bool
+    ending: Literal["ended", "time limit", "aborted", "cut short"]
     ended_at: float
     evaluation: int | None
     fair: bool
@@ -151,6 +156,11 @@ class RobotView(View):
     experiment: str | None
     assigned: str | None = Field(description="The only experiment that it may join, if any.")
     connected: bool
+    state: RobotState = Field(
+        default="offline",
+        description="`waiting`: it says hello, and no experiment takes it (`reason`). `silent`: it"
+        " is missed by a running experiment, and said no goodbye.",
+    )
     control_hz: float
     task: dict[str, Any]
     client: str

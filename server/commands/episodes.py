@@ -46,6 +46,7 @@ COLUMNS: Columns = {
     "policy": lambda episode: f"{episode['policy_first']}-{episode['policy_last']}",
     "by": "source",
     "ended": at("ended_at"),
+    "ending": "ending",
     "outcome": "outcome",
     "discarded": lambda episode: "yes" if episode["discarded"] else "no",
 }

@@ -39,7 +39,8 @@ Notes = Annotated[str | None, typer.Option(help="Whatever people want to add.")]
 
 def _learner(experiment: Json) -> str:
     learner = experiment["learner"]
-    return f"{learner['state']}: {learner['reason']}" if learner["reason"] else learner["state"]
+    why = learner["reason"] or learner["waits"]
+    return f"{learner['state']}: {why}" if why else learner["state"]
 
 
 COLUMNS: Columns = {

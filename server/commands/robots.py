@@ -53,7 +53,7 @@ def _loop(robot: Json) -> str | None:
 COLUMNS: Columns = {
     "robot": "name",
     "experiment": "experiment",
-    "connected": lambda robot: "yes" if robot["connected"] else "no",
+    "state": "state",
     "safety": "safety",
     "why": "reason",
     "Hz": _loop,

@@ -139,7 +139,5 @@ def _mark_of(episode: dict[str, Any]) -> None:
         pill("discarded", "off")
     elif episode["outcome"]:
         pill(episode["outcome"], "good" if episode["outcome"] == "success" else "bad")
-    elif episode["is_terminal"]:
-        ui.label("ended").classes("quiet")
     else:
-        ui.label("cut short").classes("quiet")
+        ui.label(episode["ending"]).classes("quiet")

@@ -18,6 +18,7 @@ from server.dashboard.series import Curves
 from server.dashboard.visit import Visit
 from server.errors import NotFound
 from server.feed import News
+from server.waits import waits_for
 
 _MEAN_OF = 10  # episodes
 _RATE_S = 5.0  # over which rows per second are counted
@@ -97,10 +98,13 @@ class _Numbers:
         last = f"mean of the last {min(_MEAN_OF, len(returns.points)) or _MEAN_OF}"
         self._return.show(number(returns.mean(_MEAN_OF)), f"{last} of {len(returns.points)}")
         self._rows.show(number(experiment.rows), f"{number(self._rate(experiment.rows))} rows/s")
-        self._updates.show(number(learner.updates), f"{number(latest.get(SPEED))} updates/s")
+        at_work, waits = learner.state in ("running", "frozen"), waits_for(experiment, learner)
+        now = latest if at_work and not waits else {}  # what was once says nothing of now
+        speed = f"{number(now.get(SPEED))} updates/s" if now else "not learning now"
+        self._updates.show(number(learner.updates), waits or speed)
         asked = experiment.settings["train_ratio"]
         self._ratio.show(number(latest.get(RATIO)), f"asked for {number(asked)}")
-        self._wait.show(_share(latest.get(WAIT)), f"throttled {_share(latest.get(THROTTLE))}")
+        self._wait.show(_share(now.get(WAIT)), f"throttled {_share(now.get(THROTTLE))}")
         offered, newest = (
             work.rollout.offered(self._experiment),
             work.policy_version(self._experiment),

@@ -24,6 +24,7 @@ async def build(visit: Visit) -> None:
     """The page."""
     with ui.element("div").classes("strip"):
         counts = {kind: pill(kind=kind) for kind in _ORDER}
+        silent = pill(kind="bad").props("data-mark=silent")
         figures = ui.label().classes("quiet")
     empty = ui.element("div").classes("empty")
     with empty:
@@ -40,7 +41,10 @@ async def build(visit: Visit) -> None:
                 with grid:
                     cards[robot.name] = RobotCard(visit, robot)
             cards[robot.name].show(robot, visit.house.traces[robot.name])
-        kinds = [health_of(robot).kind for robot in robots]
+        missed = sum(robot.state == "silent" for robot in robots)
+        show_pill(silent, f"{missed} silent", "bad")
+        silent.set_visibility(missed > 0)
+        kinds = [health_of(robot).kind for robot in robots if robot.state != "silent"]
         for kind, label in counts.items():
             show_pill(label, f"{kinds.count(kind)} {_WORDS[kind]}", kind)
             label.set_visibility(kind in kinds)

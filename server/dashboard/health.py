@@ -36,6 +36,10 @@ _WAITING = {
 
 def health_of(robot: RobotView) -> Health:
     """How a robot is now."""
+    if robot.state == "silent":
+        return Health("silent", "bad", "it went silent, and said no goodbye")
+    if robot.state == "waiting":
+        return Health("waits", "warn", robot.reason or "")
     if not robot.connected:
         return Health("offline", "off", "not connected")
     if robot.safety is None:

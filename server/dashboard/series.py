@@ -123,7 +123,8 @@ def _of_episode(episode: dict[str, Any]) -> dict[str, float]:
 def _returns(episode: dict[str, Any]) -> dict[str, float]:
     """Where the return of an episode counts, as the service counts it."""
     if episode["evaluation"] is None:
-        return {} if episode["human_steps"] else {EPISODE_RETURN: episode["total_reward"]}
+        counts = not (episode["human_steps"] or episode["aborted"])
+        return {EPISODE_RETURN: episode["total_reward"]} if counts else {}
     return {EVALUATION_RETURN: episode["total_reward"]} if episode["fair"] else {}
 
 

@@ -46,7 +46,7 @@ class MinariWriter:
         self._id = f"dreamfleet/{re.sub(r'[^A-Za-z0-9_]+', '-', name).strip('-') or 'episodes'}-v0"
         observed = {self.names[k]: space for k, space in about.observation_space.spaces.items()}
         self._storage = need("minari.dataset.minari_storage").MinariStorage.new(
-            folder / DATA,
+            (folder / DATA).absolute(),  # its links between files join relative paths twice
             observation_space=spaces.Dict(observed),
             action_space=about.action_space,
             data_format="hdf5",

@@ -48,6 +48,7 @@ class Robot(Base):
     """A robot that has said hello, as it described itself the last time.
 
     `experiment` is the one that it joined last, `assigned` the only one that it may join, if any.
+    `presence` is `server.attendance.Presence`; `policy_version` is the one that it acted with last.
     """
 
     __tablename__ = "robots"
@@ -61,6 +62,8 @@ class Robot(Base):
     client: Mapped[str]
     seen_at: Mapped[float]
     assigned: Mapped[str | None]
+    presence: Mapped[str] = mapped_column(server_default="left")
+    policy_version: Mapped[int | None]
 
 
 class Policy(Base):
@@ -110,7 +113,8 @@ class Episode(Base):
     `fair` says that one version played it, from its beginning to its proper end, and nobody took
     over; `safety_events` are emergency stops, holds and falls, but for the holds of people who
     drive; `moved_by_limits` is how far the policy's executed actions were from those asked for, in
-    mean shares of their range.
+    mean shares of their range. `aborted`: neither its task nor its time limit ended it, and no
+    person drove; its return says nothing.
     """
 
     __tablename__ = "episodes"
@@ -132,6 +136,7 @@ class Episode(Base):
     interventions: Mapped[int] = mapped_column(server_default="0")
     evaluation: Mapped[int | None]
     fair: Mapped[bool] = mapped_column(server_default=false())
+    aborted: Mapped[bool] = mapped_column(server_default=false())
     safety_events: Mapped[int] = mapped_column(server_default="0")
     moved_by_limits: Mapped[float] = mapped_column("intervention", server_default="0")
 

@@ -84,7 +84,9 @@ class EpisodeFilter:
 
 _KEPT: ColumnElement[bool] = or_(Mark.discarded.is_(None), Mark.discarded.is_(False))
 TRAINING: ColumnElement[bool] = Episode.evaluation.is_(None)
-_LEARNED: ColumnElement[bool] = and_(TRAINING, Episode.human_steps == 0)  # its own doing
+_LEARNED: ColumnElement[bool] = and_(  # its own doing, to a proper end
+    TRAINING, Episode.human_steps == 0, Episode.aborted.is_(False)
+)
 
 
 class _Kind(NamedTuple):
@@ -125,7 +127,7 @@ def version_returns(
     session: Session, experiment: str, evaluations: bool
 ) -> dict[int, VersionReturns]:
     """Returns of the episodes that count, by the version with which they ended: of all that were
-    played to learn, or of the fair ones of evaluations."""
+    played to learn and not broken off, or of the fair ones of evaluations."""
     kind = and_(~TRAINING, Episode.fair) if evaluations else _LEARNED
     conditions = (Episode.experiment == experiment, _KEPT, kind)
     reward = Episode.total_reward

@@ -1,6 +1,7 @@
 """Exports and imports: nothing is lost, readers of the formats agree, and half is nothing."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -65,6 +66,13 @@ def test_a_round_trip_loses_nothing(tmp_path, about, format_name):
     again = read_all(tmp_path / "home" / "demos" / REPLAY)
     assert [same(a, b) for a, b in zip(episodes, again, strict=True)] == [True] * 5
     assert verify(tmp_path / "home", "demos", quiet)["problems"] == []
+
+
+def test_an_export_to_a_relative_path_is_as_good(tmp_path, format_name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    about = KINDS["vector"]
+    replay = stored(tmp_path / "r", about, episodes_of(about)).relative_to(tmp_path)
+    assert exported(replay, Path("here/out"), about, format_name)["episodes"] == 5
 
 
 def test_an_export_of_an_import_is_the_same_export(tmp_path, format_name):

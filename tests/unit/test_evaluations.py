@@ -39,11 +39,12 @@ class Player:
         beat = Heartbeat(1, 2, "fresh", "", backlog, 20.0, 0, 0, 0.5, 0.0, "", evaluation)
         self.house.experiments.heartbeat(self.name, self.experiment, beat)
 
-    def play(self, total, version, tag=Tag(), versions=None):  # noqa: B008 - frozen
+    def play(self, total, version, tag=Tag(), versions=None, ends=False):  # noqa: B008 - frozen
         self.episode += 1
         part = chunk(self.episode, self.seq, [0.0, 0.0, total])
         self.seq += 3
         part.columns["policy_version"][:] = version if versions is None else versions
+        part.columns["is_terminal"] = part.columns["is_last"] & ends
         part = Chunk("a", self.episode, part.first_seq, part.columns, "roll", tag)
         self.house.fleet.store(self.experiment).append(self.name, part)
         self.house.experiments.stored(self.name, self.experiment, part)

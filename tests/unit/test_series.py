@@ -17,6 +17,7 @@ PLAIN = {
     "ended_at": 60.0,
     "evaluation": None,
     "fair": True,
+    "aborted": False,
 }
 
 
@@ -46,6 +47,12 @@ def test_an_episode_with_a_person_counts_for_people_and_not_as_a_return():
     assert evaluated == []
     assert share == [[11, 0.0], [22, 0.4], [27, 0.0]]
     assert takeovers == [[11, 0], [22, 2], [27, 0]]
+
+
+def test_an_episode_that_was_broken_off_has_no_return():
+    returns, _, share, _ = grown({}, {"aborted": True, "total_reward": -0.3, "steps": 1})
+    assert returns == [[11, 5.0]]
+    assert [value for _, value in share] == [0.0, 0.0]
 
 
 def test_an_evaluation_has_a_curve_of_its_own():

@@ -101,6 +101,20 @@ def test_loopback_is_fine(tmp_path, where):
     refuse_open_doors(Settings(tmp_path, **where))
 
 
+def test_an_address_without_its_transport_is_told_what_lacks(tmp_path):
+    with pytest.raises(SettingsError, match=r"write tcp://127\.0\.0\.1:5556"):
+        refuse_open_doors(Settings(tmp_path, gateway="127.0.0.1:5556"))
+
+
+def test_the_data_directory_is_absolute_whoever_asks_from_wherever(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings()
+    monkeypatch.chdir("/")
+    assert settings.data == tmp_path / "dreamfleet-data"
+    assert settings.experiment_dir("x").is_relative_to(tmp_path)
+    assert str(tmp_path) in settings.database_url
+
+
 def test_errors_are_one_line_and_an_exit_code(tmp_path):
     command = [sys.executable, "-m", "server.cli"]
     for arguments, words, code in (

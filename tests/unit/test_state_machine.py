@@ -38,6 +38,9 @@ class Idle:
     def status(self, experiment):
         return Status("running" if experiment in self.started else "none")
 
+    def recall(self, experiment, updates):
+        pass
+
     def start(self, experiment, directory):
         self.started.add(experiment)
 
