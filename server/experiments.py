@@ -29,7 +29,7 @@ from server.admission import (
 from server.compression import begin
 from server.datasets.demonstrations import refuse_changed
 from server.descriptions import write_description
-from server.episodes import EpisodeBook, told
+from server.episodes import EpisodeBook, kind_of, told
 from server.errors import Conflict, NotFound
 from server.evaluation.overseer import Overseer
 from server.feed import Feed
@@ -326,7 +326,7 @@ class Experiments:
 
     def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
         """A robot has something to say to an operator."""
-        self.journal.note(event.kind, event.text, experiment, robot)
+        self.journal.note(kind_of(event), event.text, experiment, robot)
         self._book.event(robot, experiment, event)
 
     def heartbeat(self, robot: str, experiment: str, heartbeat: Heartbeat) -> None:

@@ -236,9 +236,7 @@ ROWS: dict[str, Row] = {
             "it learns": {"random": 0.04},
         },
     ),
-    "distral-shared": Row(
-        {"shared": (60, 70, 65), "uniform": 120}, {"": {"uniform": 70}}
-    ),
+    "distral-shared": Row({"shared": (60, 70, 65), "uniform": 120}, {"": {"uniform": 70}}),
     "dreamer-actor": Row(
         {"actor, paper": 0.2, "plan, paper": 1000, "actor, laptop": 0.1, "plan, laptop": 20},
         {"": {"plan, laptop": 0.9}},
