@@ -91,27 +91,25 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch):
         raise AssertionError("Torch not compiled with CUDA enabled")
 
     monkeypatch.setattr("torch.empty", away)
-    with pytest.raises(Invalid, match="device: .* got cuda"):
+    with pytest.raises(Invalid, match=r"device: .* got cuda"):
         pick_device("cuda")
 
 
 def test_training_tells_how_far_it_is_and_what_is_kept(tmp_path):
     said, clock = io.StringIO(), ManualClock()
     console = Console(file=said, width=200)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        Progress(100, 2, tmp_path, console, clock) as progress,
-    ):
-        progress.show(Standing(10, 3, -1.5, 0))
-        clock.advance(6.0)
-        progress.show(Standing(20, 6, -1.25, 0))
-        progress.show(Standing(30, 9, -1.0, 0))
-        progress.broken_off()
-        raise KeyboardInterrupt
+    progress = Progress(100, 2, tmp_path, console, clock)
+    progress.__enter__()
+    progress.show(Standing(10, 3, -1.5, 0))
+    clock.advance(6.0)
+    progress.show(Standing(20, 6, -1.25, 0))
+    progress.show(Standing(30, 9, -1.0, 0))
+    progress.broken_off()
     where, line, end = said.getvalue().splitlines()
     assert f"{tmp_path}/metrics.jsonl" in where
     assert line == "20 of 100 rows, 6 updates, last returns -1.25"
-    assert end.startswith("broken off: 30 of 100 rows") and str(tmp_path) in end
+    assert end.startswith("broken off: 30 of 100 rows")
+    assert str(tmp_path) in end
 
 
 @pytest.mark.parametrize(("robot", "speed"), [("bal", "20"), ("ball", "fast"), ("ball", "-1")])
