@@ -69,7 +69,7 @@ def examine(place: Place) -> Iterator[Finding]:
         try:
             yield from check(place)
         except (DreamfleetError, OSError) as error:
-            yield Finding(name, "FAIL", str(error), "see what the message says")
+            yield Finding(name, "FAIL", str(error), f"mend the {name}, and ask again")
 
 
 def check_versions(_place: Place) -> Iterator[Finding]:

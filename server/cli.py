@@ -69,7 +69,10 @@ app.command("whoami")(health.whoami)
 
 
 def main() -> None:
-    """Run the command; errors of ours are one line on stderr and an exit code: see `exits`."""
+    """Run the command; errors of ours are one line on stderr and an exit code: see `exits`.
+
+    The script's way in is `server.__main__`, which minds Ctrl-C while this file is loaded.
+    """
     try:
         app()
     except DreamfleetError as error:

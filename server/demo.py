@@ -16,11 +16,13 @@ from typing import Any
 from rich.console import Console
 
 from robot_client.clock import SystemClock
+from robot_client.robots import HARDWARE, ROBOTS
 from server.app import serve_web
+from server.errors import Invalid
 from server.new_experiment import NewExperiment
 from server.service import Service, run_service
 from server.settings import Settings
-from server.shutdown import stop_signal
+from server.shutdown import stop_signal, unless
 from server.storage import Episode, Experiment
 
 MEAN_OF = 10  # episodes
@@ -79,15 +81,18 @@ async def run_demo(demo: Demo) -> int:
 
     Ends in order: the robot, the experiment with a checkpoint, the server.
     """
-    stop = stop_signal()
     console = Console(stderr=demo.as_json)
+    stop = stop_signal(lambda: console.print("stopping …"))
     keep = nullcontext(str(demo.data)) if demo.data else tempfile.TemporaryDirectory()
     with keep as data:
         endpoint = f"tcp://127.0.0.1:{_free_port()}"
         settings = Settings(Path(data), port=demo.port, gateway=endpoint)
         async with run_service(settings) as service, serve_web(service) as address:
+            with console.status(f"asking what {demo.agent} is made of"):
+                experiment = await unless(stop, _begin(service, demo))
+            if experiment is None:
+                return 0
             console.print(f"Watch it learn at {address}  (Ctrl-C ends it)", highlight=False)
-            experiment = await _begin(service, demo)
             show = _Progress(service, experiment, demo, console)
             async with _robot(demo, settings) as robot:
                 died = await show.until_end(stop, robot)
@@ -98,6 +103,19 @@ async def run_demo(demo: Demo) -> int:
     if demo.as_json:
         print(json.dumps(asdict(summary)))
     return int(died)
+
+
+def refuse_wrong(robot: str, speed: str) -> None:
+    """Before anything is started. Raises Invalid when there is no such robot, or it cannot run so
+    fast; what else may be wrong with a robot of somebody's own, its process says."""
+    if not (robot in {**ROBOTS, **HARDWARE} or robot.startswith("gym:") or ":" in robot):
+        raise Invalid("--robot", f"one of {', '.join(ROBOTS)}, gym:ID or module:Class", robot)
+    try:
+        fast = float("inf" if speed == "max" else speed)
+    except ValueError:
+        fast = 0.0
+    if not fast > 0:
+        raise Invalid("--speed", "a number above 0, or max", speed)
 
 
 class _Progress:

@@ -30,7 +30,7 @@ from server.human_share import HumanShare
 from server.storage import Episode
 
 _OF_POLICIES = frozenset({Source.POLICY, Source.PLANNER, Source.RANDOM, Source.HOLD})
-
+_WAITING = frozenset({"stop: there is no policy yet", "stop: paused by an operator"})
 
 # What the feed tells of an episode that has ended.
 _TOLD = (
@@ -130,6 +130,12 @@ class EpisodeBook:
 def told(episode: Episode, rows: int) -> Json:
     """What the feed tells of an episode that has ended, when the experiment has so many rows."""
     return {name: getattr(episode, name) for name in _TOLD} | {"rows": rows}
+
+
+def kind_of(event: Event) -> str:
+    """The kind under which an operator reads a robot's event: to stand still until it is told what
+    to do is a robot's order, and would drown what its safety layer has to say."""
+    return "waiting" if event.kind == "safety" and event.text in _WAITING else event.kind
 
 
 def is_safety(event: Event) -> bool:

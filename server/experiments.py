@@ -30,7 +30,7 @@ from server.admission import (
 from server.attendance import Attendance
 from server.compression import begin
 from server.datasets.demonstrations import refuse_changed
-from server.episodes import EpisodeBook, told
+from server.episodes import EpisodeBook, kind_of, told
 from server.errors import Conflict, NotFound
 from server.evaluation.overseer import Overseer
 from server.feed import Feed
@@ -333,7 +333,7 @@ class Experiments:
 
     def event(self, robot: str, experiment: str, event: RobotEvent) -> None:
         """A robot has something to say to an operator."""
-        self.journal.note(event.kind, event.text, experiment, robot)
+        self.journal.note(kind_of(event), event.text, experiment, robot)
         self._book.event(robot, experiment, event)
         self.attendance.said(robot, event)
 

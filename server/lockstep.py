@@ -1,10 +1,9 @@
 """One deterministic process: robots, their replay and one agent, at an exact train ratio.
 
-    python -m server.lockstep --agent dreamer --robot pointmass --steps 5000 --seed 0 --out runs/a
-
 The same runtime, store, sampler and agent as the service's, without network or threads: after
 every few rows the agent makes exactly the updates that the train ratio grants. Run twice with one
-seed, it writes the same `metrics.jsonl` twice. Tests, comparisons and the claims of papers use it.
+seed, it writes the same `metrics.jsonl` twice. Tests, comparisons and the claims of papers use it;
+`server.train` is its command line.
 
 Several robots, each named by a `--robot` of its own, act by turns, an episode each, and their rows
 go into one replay: one network learns all their tasks, and only an agent whose policy is told the
@@ -13,14 +12,12 @@ task knows which is which.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +30,6 @@ from agents.agent import Acting, Tensors
 from agents.registry import agent_class
 from robot_client.act import Act
 from robot_client.clock import FreeRunningClock, SystemClock
-from robot_client.errors import DreamfleetError
 from robot_client.ports import Episode, Recorder, Summary
 from robot_client.robot import Robot
 from robot_client.robots import fit, make_robot
@@ -42,6 +38,7 @@ from robot_client.schema import REWARD, Chunk, space_to_json
 from robot_client.seeds import episode_seed
 from server.errors import Conflict, Invalid
 from server.job import Job
+from server.progress import Standing
 from server.recording import ROWS_PER_CHUNK, LastRewards, Recording
 from server.replay.store import ReplayStore
 from server.torch_policy import OnePolicy, TorchGraphs, live_manifest
@@ -81,6 +78,7 @@ class Lockstep:
         directory: for the replay and `metrics.jsonl`; Conflict if it holds those of another run.
         act: by the agent's policy or by planning; None takes the agent's choice.
         rows_per_chunk: how many rows come at once; with 1 it learns before it acts again.
+        watch: told of each chunk of rows, each update and each evaluated episode.
     """
 
     def __init__(
@@ -90,6 +88,7 @@ class Lockstep:
         directory: Path,
         act: Act | None = None,
         rows_per_chunk: int = ROWS_PER_CHUNK,
+        watch: Callable[[Standing], None] | None = None,
     ) -> None:
         if (directory / "replay").exists():
             raise Conflict(f"{directory} holds another run: choose an empty folder")
@@ -99,7 +98,8 @@ class Lockstep:
         on_cpu = pick_device(job.device).type == "cpu"
         torch.use_deterministic_algorithms(True, warn_only=not on_cpu)
         self._job, self._robots, self._act = job, dict(robots), act or Act()
-        self._rows_per_chunk = rows_per_chunk
+        self._rows_per_chunk, self._watch = rows_per_chunk, watch
+        self._recent: float | None = None  # mean return of the last robot's last episodes
         self._agent = make_agent(job)
         self._store = ReplayStore(directory / "replay")
         self._view = make_view(self._store, self._agent, job.capacity)
@@ -139,13 +139,19 @@ class Lockstep:
         for name in self._robots:
             returns: list[float] = []
             last = LastRewards()
+            before = sum(len(one.returns) for one in found.values())
+
+            def played(episode: Episode, to: list[float] = returns, done: int = before) -> None:
+                to.append(episode.total_reward)
+                self._tell(done + len(to))
+
             self._run(
                 name,
                 last,
                 explore=False,
                 seed=self._job.seed + 100_000,
                 max_episodes=episodes,
-                on_episode=lambda episode, to=returns: to.append(episode.total_reward),
+                on_episode=played,
             )
             found[name] = Evaluated(returns, last.rewards)
         return found
@@ -202,6 +208,7 @@ class Lockstep:
         def keep(chunk: Chunk) -> None:
             self._store.append(name, chunk)
             self._replay.refresh()
+            self._tell()
             self._learn()
 
         return Recording(self._robots[name].task.name, keep, self._rows_per_chunk)
@@ -220,20 +227,25 @@ class Lockstep:
             self._write_backs.flush()  # so that the next batch is drawn with it
             self._metrics.add(learned.metrics)
             self.updates += 1
+            self._tell()
 
     def _keep(self, rows: NDArray[Any], found: Tensors) -> None:
         assert self._sampler is not None
         keep(self._replay, self._sampler, rows, found)
 
+    def _tell(self, evaluated: int = 0) -> None:
+        if self._watch is not None:
+            self._watch(Standing(self._view.head, self.updates, self._recent, evaluated))
+
     def _on_episode(self, name: str, episode: Episode) -> None:
         self.curves[name].append((self._view.head, episode.total_reward))
-        recent = [total for _, total in self.curves[name][-_RECENT:]]
+        self._recent = float(np.mean([total for _, total in self.curves[name][-_RECENT:]]))
         record = {
             "rows": self._view.head,
             "updates": self.updates,
             "episode": episode.number,
             REWARD: episode.total_reward,
-            "recent": float(np.mean(recent)),
+            "recent": self._recent,
             **self._whose(name),
             **self._metrics.take(),
         }
@@ -261,6 +273,7 @@ def run(
     eval_episodes: int = 10,
     act: Act | None = None,
     rows_per_chunk: int = ROWS_PER_CHUNK,
+    watch: Callable[[Standing], None] | None = None,
     **job: Any,
 ) -> dict[str, Any]:
     """Train an agent on a robot, or several, and evaluate it. Returns a summary.
@@ -280,6 +293,7 @@ def run(
         eval_episodes: played at the end without exploration.
         act: how to act; None takes the agent's choice.
         rows_per_chunk: how many rows come at once.
+        watch: told how far it is.
         job: further fields of `server.job.Job`, such as train_ratio.
     """
     specs = list(robots) or [robot_name]
@@ -291,7 +305,7 @@ def run(
         folder, clock = directory or Path(scratch), SystemClock()
         folder.mkdir(parents=True, exist_ok=True)
         start = clock.monotonic()
-        lockstep = Lockstep(full, fleet, folder, act, rows_per_chunk)
+        lockstep = Lockstep(full, fleet, folder, act, rows_per_chunk, watch)
         try:
             lockstep.train(steps, episodes)
             trained = clock.monotonic()
@@ -359,53 +373,3 @@ def preset(agent: str, name: str | None) -> dict[str, Any]:
     if name is not None and name not in presets:
         raise Invalid("preset", f"one of {sorted(presets)}", name)
     return dict(presets.get(name or "laptop", {}))
-
-
-def main(arguments: list[str]) -> int:
-    """The command line; see the module."""
-    parser = argparse.ArgumentParser(prog="dreamfleet train --lockstep", description=__doc__)
-    parser.add_argument("--agent", default="dreamer", help="registered name of the agent")
-    parser.add_argument(
-        *("--robot", "--env"),
-        action="append",
-        help="name, gym:ID or module:Class, and its options as JSON after a space; may be repeated",
-    )
-    parser.add_argument("--steps", type=int, default=4000, help="of all robots")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--preset", help="of the agent's configuration; laptop if there is one")
-    parser.add_argument("--config", type=json.loads, default={}, help="further fields, as JSON")
-    parser.add_argument("--options", type=json.loads, default={}, help="of each robot, as JSON")
-    parser.add_argument("--train-ratio", type=float, default=96.0, help="replayed rows per row")
-    parser.add_argument("--min-rows", type=int, default=300, help="rows before the first update")
-    parser.add_argument("--eval-episodes", type=int, default=10)
-    parser.add_argument("--act", choices=["actor", "planner"], help="the agent's choice if none")
-    parser.add_argument("--plan", type=json.loads, default={}, help="plan settings, as JSON")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="folder for metrics.jsonl and the replay")
-    got = parser.parse_args(arguments)
-    summary = run(
-        got.agent,
-        robots=got.robot or ["pointmass"],
-        steps=got.steps,
-        seed=got.seed,
-        config=preset(got.agent, got.preset) | got.config,
-        options=got.options,
-        directory=got.out,
-        eval_episodes=got.eval_episodes,
-        act=Act(got.act, got.plan),
-        train_ratio=got.train_ratio,
-        min_rows=got.min_rows,
-        device=got.device,
-        threads=got.threads,
-        max_debt=1_000_000,
-    )
-    print(json.dumps(summary, indent=1))
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except DreamfleetError as error:
-        sys.exit(f"dreamfleet train: {error}")

@@ -39,11 +39,11 @@ class Service:
 async def run_service(settings: Settings) -> AsyncIterator[Service]:
     """Open everything in order; close robots' door first, then learners, then the database.
 
-    Raises SettingsError when the settings would let strangers in, an address is taken, or another
-    server works on the same data; AccessError or LinkError when keys or tokens cannot be read.
+    Raises SettingsError when the settings would let strangers in, an address is taken, the data
+    cannot be written, or another server works on it; AccessError or LinkError when keys or tokens
+    cannot be read.
     """
     refuse_open_doors(settings)
-    settings.data.mkdir(parents=True, exist_ok=True)
     with _alone(settings.data):
         async with _open(settings) as service:
             yield service
@@ -52,7 +52,13 @@ async def run_service(settings: Settings) -> AsyncIterator[Service]:
 @contextmanager
 def _alone(data: Path) -> Iterator[None]:
     """Hold the data directory's lock, which falls when the process ends, however it ends."""
-    with (data / "server.lock").open("w") as lock:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        opened = (data / "server.lock").open("w")
+    except OSError as error:
+        got = f"{data} ({error.strerror})"
+        raise SettingsError(f"--data: expected a folder that can be written, got {got}") from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -30,6 +30,7 @@ from agents.agent import (
 from agents.registry import agent_class
 from robot_client.schema import ActionSpace, Task, space_from_json
 from server.device_columns import DeviceColumns
+from server.errors import Invalid
 from server.job import Job
 from server.replay.arrivals import ArrivalSampler
 from server.replay.goals import GoalSampler
@@ -88,10 +89,19 @@ def job_task(job: Job) -> Task | None:
 
 
 def pick_device(name: str) -> torch.device:
-    """The named device; `auto` is the first GPU, or the CPU."""
+    """The named device; `auto` is the first GPU, or the CPU.
+
+    Raises Invalid when torch cannot use it here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a torch without CUDA asserts that it has it
+        why = str(error).partition("\n")[0]
+        raise Invalid("device", "one that torch can use here", f"{name} ({why})") from error
+    return device
 
 
 def make_sampler(

@@ -12,6 +12,8 @@ only here it is known how a request ended, which the audit log is to say.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from fastapi.responses import RedirectResponse
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
@@ -121,8 +123,8 @@ class _Visit:
         self._error = error
         if self.connection.scope["type"] == "websocket":
             return _close
-        if isinstance(error, Unauthorized | TooManyAttempts) and _is_page(self.connection):
-            return RedirectResponse(LOGIN_PAGE, 303)
+        if isinstance(error, Unauthorized | TooManyAttempts) and wants_page(self.connection):
+            return RedirectResponse(_login_for(self.connection), 303)
         return problem_of(error)
 
     @property
@@ -179,9 +181,18 @@ def _is_forwarded(connection: HTTPConnection) -> bool:
     return "x-forwarded-for" in connection.headers or "forwarded" in connection.headers
 
 
-def _is_page(connection: HTTPConnection) -> bool:
+def wants_page(connection: HTTPConnection) -> bool:
+    """Whether it is a browser that goes to a page."""
     accepts = connection.headers.get("accept", "")
     return "text/html" in accepts and not connection.scope["path"].startswith("/api/")
+
+
+def _login_for(connection: HTTPConnection) -> str:
+    """The page to sign in on, which goes on to what was asked for."""
+    wanted = quote(connection.scope["path"]) + (
+        f"?{connection.url.query}" if connection.url.query else ""
+    )
+    return LOGIN_PAGE if wanted == "/" else f"{LOGIN_PAGE}?next={quote(wanted, safe='/')}"
 
 
 def _printable(text: str) -> str:

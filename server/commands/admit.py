@@ -7,10 +7,12 @@ it, and a key that was revoked stays out.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +34,9 @@ def admit(
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     data: Data = None,
     database: Database = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print an object for each key that is new.")
+    ] = False,
 ) -> None:
     """Enrol every robot whose public key appears in a folder, until Ctrl-C.
 
@@ -40,11 +45,22 @@ def admit(
     doorway = Doorway(Local(data or DEFAULT_DATA, database), folder, re.compile(only))
     clock = SystemClock()
     while True:
-        for line in doorway.look():
-            typer.echo(line)
+        for news in doorway.look():
+            typer.echo(json.dumps(asdict(news)) if as_json else str(news))
         if once:
             return
         clock.sleep_until(clock.monotonic() + LOOK_S)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What became of a robot's key: `problem` says why it may not connect, empty if it may."""
+
+    robot: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"refused: {self.problem}" if self.problem else f"{self.robot!r} may connect"
 
 
 class Doorway:
@@ -63,8 +79,8 @@ class Doorway:
         self._keys = RobotKeys(local.data)
         self._seen: set[tuple[str, str]] = set()
 
-    def look(self) -> Iterator[str]:
-        """Look through the folder once; a line for each key that is new."""
+    def look(self) -> Iterator[Admission]:
+        """Look through the folder once, for keys that are new."""
         for path in sorted(self._folder.glob("*.pub")):
             try:
                 key = _read(path)
@@ -74,7 +90,7 @@ class Doorway:
                 problem = self._refusal(path.stem, key)
             if (path.stem, key or problem) not in self._seen:
                 self._seen.add((path.stem, key or problem))
-                yield f"{path.stem!r} may connect" if not problem else f"refused: {problem}"
+                yield Admission(path.stem, problem)
 
     def _refusal(self, robot: str, key: str) -> str:
         """Enrol a robot, unless it is; why not, or nothing."""

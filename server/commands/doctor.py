@@ -18,7 +18,7 @@ _COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
 def doctor(
     data: Annotated[Path, typer.Option(help="Directory that holds everything.")] = DEFAULT_DATA,
     host: Annotated[str, typer.Option(help="Address of the REST API and the page.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port.")] = 8000,
     gateway: Annotated[str, typer.Option(help="Where robots connect.")] = DEFAULT_GATEWAY,
     database: Annotated[
         str | None,

@@ -39,16 +39,16 @@ Seconds = Annotated[float | None, typer.Option(help="Seconds since 1970-01-01 UT
 
 COLUMNS: Columns = {
     "id": "id",
-    "robot": "robot",
-    "task": "task",
-    "steps": "steps",
     "return": lambda episode: f"{episode['total_reward']:.2f}",
-    "policy": lambda episode: f"{episode['policy_first']}-{episode['policy_last']}",
-    "by": "source",
-    "ended": at("ended_at"),
+    "steps": "steps",
     "ending": "ending",
     "outcome": "outcome",
+    "ended": at("ended_at"),
+    "policy": lambda episode: f"{episode['policy_first']}-{episode['policy_last']}",
+    "by": "source",
     "discarded": lambda episode: "yes" if episode["discarded"] else "no",
+    "robot": "robot",
+    "task": "task",
 }
 
 

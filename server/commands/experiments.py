@@ -48,10 +48,10 @@ COLUMNS: Columns = {
     "name": "name",
     "agent": "agent",
     "state": "state",
-    "learner": _learner,
     "rows": "rows",
     "updates": lambda experiment: experiment["learner"]["updates"],
     "policy": "policy_version",
+    "learner": _learner,
 }
 
 

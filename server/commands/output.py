@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Columns = Mapping[str, str | Callable[[Json], Any]]  # header -> field, or what makes the cell of it
+_LEAST = 16  # characters of a cell that are never broken: a time has so many
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many, at most.")]
 Offset = Annotated[int, typer.Option(min=0, help="How many to leave out before them.")]
 Out = Annotated[Path, typer.Option(help="File to write; it must not be there yet.")]
@@ -29,22 +30,52 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: list[str], rows: list[list[Any]]) -> None:
-    """To stdout; None is a hyphen."""
+    """To stdout; None is a hyphen. A terminal that is narrow gets the first columns, and a remark;
+    what goes elsewhere is as wide as it needs to be."""
     from rich.console import Console
 
-    Console().print(table_of(columns, rows))
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, sum(_widths(columns, rows)) + 3 * len(columns) + 1)
+    table = table_of(columns, rows, console.width)
+    console.print(table)
+    if left_out := columns[len(table.columns) :]:
+        typer.echo(f"no room for {', '.join(left_out)}; a wider window or --json has it", err=True)
 
 
-def table_of(columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table whose cells are plain text: a key may look like markup."""
+def table_of(columns: list[str], rows: list[list[Any]], width: int) -> Table:
+    """A table whose cells are plain text: a key may look like markup.
+
+    The first column says which, and is never broken, nor is a heading or a short cell. Columns that
+    have no room in `width` characters are left out, from the last.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    natural = _widths(columns, rows)
+    others = zip(columns[1:], natural[1:], strict=True)
+    least = [natural[0], *(max(len(name), min(size, _LEAST)) for name, size in others)]
+    while len(least) > 2 and sum(least) + 3 * len(least) + 1 > width:
+        least.pop()
+    table = Table()
+    for place, (name, room) in enumerate(zip(columns, least, strict=False)):
+        table.add_column(name, no_wrap=not place, min_width=room)
     for row in rows:
-        cells = ("-" if cell is None else str(cell) for cell in row)
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+        cells = (Text(_text(cell), overflow="fold") for cell in row[: len(least)])
+        table.add_row(*cells)
     return table
+
+
+def _widths(columns: list[str], rows: list[list[Any]]) -> list[int]:
+    """The longest line of each column."""
+    return [
+        max(len(name), *(len(_text(row[place])) for row in rows), 0)
+        for place, name in enumerate(columns)
+    ]
+
+
+def _text(cell: Any) -> str:
+    return "-" if cell is None else str(cell)
 
 
 def show(found: Any, as_json: bool, columns: Columns | None = None) -> None:

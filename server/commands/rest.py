@@ -73,15 +73,22 @@ def ask(
 
 @contextmanager
 def calling(server: str, patience_s: float | None = PATIENCE_S) -> Iterator[httpx.Client]:
-    """A client of the API. Raises Unreachable when there is no server."""
+    """A client of the API. Raises Unreachable when there is no server, BadParameter when its
+    address is none."""
     import httpx
+
+    if not server.startswith(("http://", "https://")):
+        host = server.rpartition("://")[2] or "127.0.0.1:8000"
+        raise typer.BadParameter(
+            f"--server: expected http:// or https:// before {host}, got {server!r}"
+        )
 
     about: Json = {"headers": headers(os.environ), "verify": trust(server)}
     patience = httpx.Timeout(patience_s, connect=_CONNECT_S)
     try:
         with httpx.Client(base_url=f"{server}/api/v1", timeout=patience, **about) as client:
             yield client
-    except (httpx.TransportError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+    except (httpx.TransportError, httpx.InvalidURL) as error:
         why = f"no server at {server} ({error}); start one: dreamfleet serve"
         raise Unreachable(why) from error
 

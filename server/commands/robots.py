@@ -52,13 +52,13 @@ def _loop(robot: Json) -> str | None:
 
 COLUMNS: Columns = {
     "robot": "name",
-    "experiment": "experiment",
     "state": "state",
     "safety": "safety",
     "why": "reason",
     "Hz": _loop,
-    "missed": "missed_ticks",
+    "experiment": "experiment",
     "policy": "policy_version",
+    "missed": "missed_ticks",
     "waiting rows": "backlog_rows",
     "episode": "episode",
 }
@@ -137,7 +137,9 @@ def _watch(looks: Iterable[list[Json]]) -> None:
 
     with Live(console=Console(), auto_refresh=False) as live:
         for robots in looks:
-            live.update(table_of(list(COLUMNS), cells_of(robots, COLUMNS)), refresh=True)
+            live.update(
+                table_of(list(COLUMNS), cells_of(robots, COLUMNS), live.console.width), refresh=True
+            )
 
 
 def _verb(verb: str, doc: str) -> None:

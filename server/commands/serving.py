@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.errors import Invalid
 from server.settings import DEFAULT_DATA, DEFAULT_GATEWAY, Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Data = Annotated[Path, typer.Option(help="Directory that holds everything.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 finds a free one.")]
 
 
 def serve(
     data: Data = DEFAULT_DATA,
     host: Annotated[str, typer.Option(help="Address of the REST API and the page.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port; 0 finds a free one.")] = 8000,
+    port: Port = 8000,
     gateway: Annotated[str, typer.Option(help="Where robots connect.")] = DEFAULT_GATEWAY,
     database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; SQLite if none.")] = None,
     learner_silence: Annotated[
@@ -50,24 +52,28 @@ def demo(
     agent: Annotated[str, typer.Option(help="The algorithm.")] = "dreamer",
     speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "20",
     rows: Annotated[int | None, typer.Option(min=1, help="End after this many rows.")] = None,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 finds a free one.")] = 0,
+    port: Port = 0,
     data: Annotated[Path | None, typer.Option(help="Keep everything here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with a summary in JSON.")] = False,
 ) -> None:
     """Watch a simulated robot learn: server, learner and robot in one command."""
     import asyncio
 
-    from server.demo import Demo, run_demo
+    from server.demo import Demo, refuse_wrong, run_demo
 
+    try:
+        refuse_wrong(robot, speed)
+    except Invalid as error:
+        raise typer.BadParameter(str(error)) from error
     raise typer.Exit(asyncio.run(run_demo(Demo(robot, agent, speed, rows, port, data, as_json))))
 
 
 def train(context: typer.Context) -> None:
-    """Train without a server: --lockstep [OPTIONS]; --lockstep --help says which."""
+    """Train without a server: --lockstep [OPTIONS]; --help says which."""
     arguments = [argument for argument in context.args if argument != "--lockstep"]
-    if "--lockstep" not in context.args:
+    if not {"--lockstep", "--help"} & set(context.args):
         raise typer.BadParameter("say --lockstep; to learn from robots: dreamfleet experiments")
-    os.execv(sys.executable, [sys.executable, "-m", "server.lockstep", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "server.train", *arguments])
 
 
 async def _serve(settings: Settings, as_json: bool) -> None:
@@ -78,11 +84,11 @@ async def _serve(settings: Settings, as_json: bool) -> None:
     from server.shutdown import stop_signal
 
     console = Console(stderr=True)
-    stop = stop_signal()
+    stop = stop_signal(lambda: console.print("stopping: learners write their checkpoints …"))
     async with run_service(settings) as service, serve_web(service) as address:
-        _announce(console, address, settings.gateway, as_json)
+        if not stop.is_set():
+            _announce(console, address, settings.gateway, as_json)
         await stop.wait()
-        console.print("closing: learners write their checkpoints")
 
 
 def _announce(console: Console, address: str, gateway: str, as_json: bool) -> None:

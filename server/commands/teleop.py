@@ -44,6 +44,9 @@ def drive(
         float, typer.Option(min=0.01, max=1, help="Share of the way to the bounds.")
     ] = 0.5,
     server: Server = DEFAULT_SERVER,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="End with what `get` says, in JSON.")
+    ] = False,
 ) -> None:
     """Drive a robot by the keys of this terminal until Ctrl-C; `get` says which does what.
 
@@ -59,7 +62,9 @@ def drive(
         except KeyboardInterrupt:
             typer.echo(err=True)
         finally:
-            ask(server, "DELETE", _path(robot), query={"secret": lease["secret"]})
+            left = ask(server, "DELETE", _path(robot), query={"secret": lease["secret"]})
+    if as_json:
+        print_json(left)
 
 
 def _drive(

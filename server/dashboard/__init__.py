@@ -31,6 +31,7 @@ class Page(NamedTuple):
     build: str
 
 
+NOWHERE = Page("", "No such page", "", "main", "")  # stands in no navigation
 PAGES = (
     Page("/", "Fleet", "precision_manufacturing", "main", "server.dashboard.fleet:build"),
     Page("/experiments", "Experiments", "science", "main", "server.dashboard.experiments:build"),

@@ -140,6 +140,8 @@ def stacked(names: list[str], top: int, height: int, gap: int) -> Json:
         for place, name in enumerate(names)
     ]
     options["legend"] = {"show": False}
+    # The values stand beside the pointer while it is over the chart, and only then: page.js.
+    options["tooltip"] |= {"showContent": False, ":formatter": "(found) => lookThrough.told(found)"}
     options["axisPointer"] = {"link": [{"xAxisIndex": "all"}]}
     options["dataZoom"][0]["xAxisIndex"] = list(places)
     return options

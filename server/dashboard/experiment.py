@@ -14,6 +14,7 @@ from server.dashboard.experiment_bar import ExperimentBar
 from server.dashboard.health import health_of
 from server.dashboard.learner_panel import NAMES, RATIO, SPEED, THROTTLE, WAIT, LearnerPanel
 from server.dashboard.parts import NONE, Figure, duration, number, panel, pill, show_pill
+from server.dashboard.robot_card import rate_of
 from server.dashboard.series import Curves
 from server.dashboard.visit import Visit
 from server.errors import NotFound
@@ -141,7 +142,7 @@ class _Robots:
             row, state, rate = self._rows[robot.name]
             health = health_of(robot)
             show_pill(state, health.word, health.kind)
-            rate.text = f"{number(robot.loop_hz)} / {robot.control_hz:g} Hz"
+            rate.text = rate_of(robot, self._visit.house.traces[robot.name])
         names = {robot.name for robot in here}
         for name, (row, _, _) in self._rows.items():
             row.set_visibility(name in names)

@@ -48,9 +48,9 @@ async def build(visit: Visit) -> None:
         for kind, label in counts.items():
             show_pill(label, f"{kinds.count(kind)} {_WORDS[kind]}", kind)
             label.set_visibility(kind in kinds)
-        rate = sum(robot.loop_hz or 0.0 for robot in robots if robot.connected)
+        rate = sum(visit.house.traces[robot.name].rows_per_s for robot in robots if robot.connected)
         waiting = sum(robot.backlog_rows or 0 for robot in robots if robot.connected)
-        figures.text = f"{number(rate)} steps/s, {number(waiting)} rows wait for upload"
+        figures.text = f"{number(rate)} rows/s arrive, {number(waiting)} rows wait for upload"
         empty.set_visibility(not robots)
         figures.set_visibility(bool(robots))
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from server.dashboard import PAGES, Page
-from server.dashboard.health import needs_help
+from server.dashboard.health import just_slow, needs_help
 from server.dashboard.parts import button, clock, colour
 from server.dashboard.visit import Refused, Visit
 from server.feed import News
@@ -83,19 +83,22 @@ def _summary(visit: Visit) -> None:
         time.text = clock(visit.house.now())
         robots = visit.house.robots()
         troubled = [robot.name for robot in robots if needs_help(robot)]
+        slow = [robot.name for robot in robots if just_slow(robot)]
         connected = sum(robot.connected for robot in robots)
-        shown = ", ".join(troubled[:3]) + (" …" if len(troubled) > 3 else "")
-        label.text = (
-            f"needs help: {shown}"
-            if troubled
-            else f"{connected} robot{'s' * (connected != 1)}, all well"
-        )
-        if not robots:
+        if troubled or slow:
+            label.text = f"{'needs help' if troubled else 'slow'}: {_few(troubled or slow)}"
+        elif robots:
+            label.text = f"{connected} robot{'s' * (connected != 1)}, all well"
+        else:
             label.text = "no robot yet"
-        colour(label, "bad" if troubled else "good" if robots else "off")
+        colour(label, "bad" if troubled else "warn" if slow else "good" if robots else "off")
 
     refresh([])
     visit.follow(refresh)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def _theme(visit: Visit) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from server.api.schemas import RobotView
 
 SLOW = 0.9  # of the rate that was asked for
+SLOW_WORD = "slow"
 BACKLOG_S = 10.0  # of rows that wait to be uploaded
 
 
@@ -51,7 +52,7 @@ def health_of(robot: RobotView) -> Health:
     word, kind = _RUNGS.get(robot.safety, (robot.safety, "bad"))
     why = robot.reason or ""
     if kind == "good" and is_slow(robot):
-        return Health("slow", "warn", f"{robot.loop_hz:.1f} of {robot.control_hz:g} Hz")
+        return Health(SLOW_WORD, "warn", f"{robot.loop_hz:.1f} of {robot.control_hz:g} Hz")
     if kind == "good" and (robot.backlog_rows or 0) > BACKLOG_S * robot.control_hz:
         return Health("behind", "warn", f"{robot.backlog_rows} rows wait to be uploaded")
     return Health(word, kind, why)
@@ -63,5 +64,12 @@ def is_slow(robot: RobotView) -> bool:
 
 
 def needs_help(robot: RobotView) -> bool:
-    """Whether somebody should look: an offline robot may have been put away."""
-    return health_of(robot).kind in ("bad", "warn")
+    """Whether somebody should look: an offline robot may have been put away, and one that is a
+    little slow is doing its work."""
+    health = health_of(robot)
+    return health.kind in ("bad", "warn") and health.word != SLOW_WORD
+
+
+def just_slow(robot: RobotView) -> bool:
+    """Whether it does its work, but slower than it was asked to."""
+    return health_of(robot).word == SLOW_WORD

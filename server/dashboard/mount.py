@@ -17,9 +17,10 @@ from urllib.parse import parse_qs
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.gate import DASHBOARD_SOCKET
+from server.api.gate import DASHBOARD_SOCKET, wants_page
 from server.dashboard import PAGES
 from server.dashboard.house import House
 from server.service import Service
@@ -72,7 +73,8 @@ class Dashboard:
         if path[1:] in _OURS:
             await self._files(scope, receive, send)
             return
-        if not is_socket and not path.startswith("/_nicegui/") and not is_page(path):
+        known = is_socket or path.startswith("/_nicegui/") or is_page(path)
+        if not known and not wants_page(HTTPConnection(scope)):
             raise HTTPException(404)
         nicegui = await self._ready()
         if is_socket and not _is_own(scope):

@@ -54,10 +54,13 @@ class _Form:
                     ui.label("accepts").classes("field-hint")
                     self._accepts = ui.element("div").classes("accepts").props("data-mark=accepts")
                 with ui.element("div").classes("bar"):
-                    button("Create", "check", self._create, "solid").props("data-mark=create")
+                    self._button = button("Create", "check", self._create, "solid")
+                    self._button.props("data-mark=create")
                     self._start = ui.checkbox("and start it", value=True).props(
                         "data-mark=and-start"
                     )
+                self._working = ui.label("Creating it: the agent looks through its settings …")
+                self._working.classes("quiet").set_visibility(False)
         self._config = SchemaForm({})
         self._show_agent()
 
@@ -108,14 +111,21 @@ class _Form:
 
     async def _create(self) -> None:
         self._clear_problems()
+        self._show_working(True)  # before anything is awaited: a second click finds it disabled
         try:
             made = await self._visit.ask("POST", "/experiments", self._new())
             if self._start.value:
                 await self._visit.ask("POST", f"/experiments/{made['id']}/start")
         except Refused as error:
             self._show_problem(error)
+            self._show_working(False)
             return
         ui.navigate.to(f"/experiments/{made['id']}")
+
+    def _show_working(self, works: bool) -> None:
+        self._button.set_enabled(not works)
+        self._button.props(add="loading" if works else None, remove=None if works else "loading")
+        self._working.set_visibility(works)
 
     def _new(self) -> dict[str, Any]:
         about = {

@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import Any
 
 from fastapi import FastAPI
-from nicegui import app, core, ui
+from nicegui import Client, app, core, ui
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from server.dashboard import PAGES, Page
+from server.dashboard import NOWHERE, PAGES, Page
 from server.dashboard.frame import frame
 from server.dashboard.visit import Visit
 
@@ -42,6 +44,7 @@ def configured() -> FastAPI:
         _keep_sockets_apart()
         for page in PAGES:
             _register(page)
+        app.exception_handler(404)(_lost)
     return app
 
 
@@ -55,6 +58,18 @@ def _register(page: Page) -> None:
 
     title = f"{page.title} · Dreamfleet"
     ui.page(page.path, title=title, response_timeout=30.0)(_signed(show, page))
+
+
+async def _lost(request: Request, _error: Exception) -> Response:
+    """Where no page is, there is the way to those that are."""
+    if request.url.path.startswith("/_nicegui/"):
+        return PlainTextResponse("Not Found", 404)
+    with Client(ui.page(""), request=request) as client:
+        with frame(Visit(client, request), NOWHERE, {}):
+            ui.label(f"There is no page {request.url.path}").classes("trouble")
+            ui.link("To the fleet", "/").classes("quiet")
+        ui.page_title("No such page · Dreamfleet")
+    return client.build_response(request, 404)
 
 
 def _signed(show: Callable[..., Awaitable[None]], page: Page) -> Callable[..., Awaitable[None]]:

@@ -50,8 +50,8 @@ class RobotCard:
                 self._task = ui.label().classes("quiet")
                 ui.element("div").classes("space")
                 if visit.may_act:
-                    link = ui.link("Drive", f"{self._path}/drive").classes("quiet drive-link")
-                    named(link, f"drive-{robot.name}")
+                    self._drive = ui.link("Drive", f"{self._path}/drive")
+                    named(self._drive.classes("quiet drive-link"), f"drive-{robot.name}")
                 self._state = named(pill(), f"state-{robot.name}")
             self._why = ui.label().classes("why")
             with ui.element("div").classes("body"):
@@ -103,7 +103,7 @@ class RobotCard:
         self._none.set_visibility(not sees)
 
     def _show_figures(self, robot: RobotView, trace: Trace) -> None:
-        self._hz.text = f"{number(robot.loop_hz)} / {robot.control_hz:g} Hz"
+        self._hz.text = rate_of(robot, trace)
         colour(self._hz, "warn" if is_slow(robot) else "")
         self._missed.text = number(robot.missed_ticks)
         self._policy.text = _policy(robot)
@@ -127,10 +127,11 @@ class RobotCard:
         )
 
     def _buttons(self, robot: RobotView) -> None:
+        self._orders = []
         with ui.element("div").classes("orders"):
             for verb, text, icon, hint in _VERBS:
                 shown = button(text, icon, partial(self._tell, verb), "order", hint)
-                named(shown.props("stack"), f"{verb}-{robot.name}")
+                self._orders.append(named(shown.props("stack"), f"{verb}-{robot.name}"))
         with ui.element("div").classes("last"):
             self._assigned = ui.select({}, label="belongs to", on_change=self._assign)
             self._assigned.props("dense outlined options-dense").classes("assign")
@@ -143,7 +144,9 @@ class RobotCard:
         stopped = robot.safety == "estop" and robot.connected
         self._release.set_visibility(stopped)
         self._stop.set_visibility(not stopped)
-        self._stop.set_enabled(robot.connected)
+        self._drive.set_visibility(robot.connected)
+        for order in self._orders:  # but the emergency stop is never taken from anybody
+            order.set_enabled(robot.connected)
         choices = {"": _ANY} | {e.id: e.name for e in self._visit.service.experiments.all()}
         if self._assigned.options != choices:
             self._assigned.set_options(choices, value=robot.assigned or "")
@@ -170,3 +173,11 @@ def _policy(robot: RobotView) -> str:
     behind = (robot.policy_offered or 0) - robot.policy_version
     late = f" ({behind} behind)" if behind > 0 else ""
     return f"v{robot.policy_version}{late} · {duration(robot.policy_age_s)}"
+
+
+def rate_of(robot: RobotView, trace: Trace) -> str:
+    """How fast a robot's loop turns by its own clock, and how fast that runs."""
+    times = trace.times_real(robot)
+    told = NONE if robot.loop_hz is None else number(robot.loop_hz)
+    faster = "" if times is None else f" \N{MULTIPLICATION SIGN} {times:.0f}"
+    return f"{told} / {robot.control_hz:g} Hz{faster}"

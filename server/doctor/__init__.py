@@ -33,4 +33,4 @@ def examine(settings: Settings) -> Iterator[Finding]:
         try:
             yield from check(settings)
         except (DreamfleetError, OSError) as error:
-            yield Finding(name, "FAIL", str(error), "see what the message says")
+            yield Finding(name, "FAIL", str(error), f"mend the {name}, and run it again")

@@ -12,7 +12,7 @@ from tests.system.harness import ENVIRONMENT, ROOT, TINY
 def metrics(directory, seed):
     """What a short run of the command writes."""
     command = [
-        *(sys.executable, "-m", "server.lockstep", "--agent", "dreamer", "--robot", "pointmass"),
+        *(sys.executable, "-m", "server.train", "--agent", "dreamer", "--robot", "pointmass"),
         *("--steps", "300", "--min-rows", "100", "--train-ratio", "2", "--eval-episodes", "0"),
         *("--config", json.dumps(TINY), "--device", "cpu"),
         *("--seed", str(seed), "--out", str(directory)),
@@ -33,7 +33,7 @@ def test_equal_seeds_give_equal_metrics(tmp_path):
 
 def test_the_folder_of_another_run_is_refused(tmp_path):
     (tmp_path / "replay").mkdir()
-    command = [sys.executable, "-m", "server.lockstep", "--agent", "random", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "server.train", "--agent", "random", "--out", str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )

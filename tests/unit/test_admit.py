@@ -1,5 +1,6 @@
 """Robots that leave their public keys in a folder are let in, and nobody in their place."""
 
+import json
 import os
 import re
 
@@ -36,7 +37,7 @@ def leave(folder, robot, key):
 
 def test_a_robot_is_let_in_once_and_the_audit_says_so(tmp_path, folder, doorway):
     leave(folder, "arm-1", OLD)
-    assert list(doorway.look()) == ["'arm-1' may connect"]
+    assert [str(news) for news in doorway.look()] == ["'arm-1' may connect"]
     assert list(doorway.look()) == []
     assert RobotKeys(tmp_path / "data").name_of(OLD) == "arm-1"
     storage = Storage(Settings(tmp_path / "data").database_url)
@@ -52,9 +53,9 @@ def test_nobody_takes_the_place_of_a_robot(tmp_path, folder, doorway):
     leave(folder, "arm-1", OLD)
     list(doorway.look())
     leave(folder, "arm-1", NEW)
-    assert "has a key" in next(doorway.look())
+    assert "has a key" in next(doorway.look()).problem
     leave(folder, "arm-2", OLD)
-    assert "enrolled for robot 'arm-1' before" in list(doorway.look())[-1]
+    assert "enrolled for robot 'arm-1' before" in list(doorway.look())[-1].problem
     assert (book.name_of(OLD), book.name_of(NEW)) == ("arm-1", None)
 
 
@@ -64,7 +65,7 @@ def test_who_was_revoked_stays_out_after_a_restart_too(tmp_path, folder, doorway
     book = RobotKeys(tmp_path / "data")
     book.revoke("arm-1", "ann")
     again = Doorway(Local(tmp_path / "data"), folder, re.compile(NAMES))
-    assert "refused" in next(again.look())
+    assert next(again.look()).problem
     assert book.name_of(OLD) is None
 
 
@@ -77,7 +78,7 @@ def test_what_is_no_key_of_a_robot_is_refused_once(tmp_path, folder, doorway):
     (folder / "leg-2.pub").mkdir()
     lines = list(doorway.look())
     assert len(lines) == 5
-    assert all(line.startswith("refused") for line in lines)
+    assert all(str(line).startswith("refused") for line in lines)
     assert list(doorway.look()) == []
     assert RobotKeys(tmp_path / "data").all() == []
 
@@ -88,3 +89,14 @@ def test_the_command_looks_once(tmp_path, folder):
     result = CliRunner().invoke(app, [*command, "--data", str(tmp_path / "data")])
     assert result.exit_code == 0, result.output
     assert result.stdout == "'leg-7' may connect\n"
+
+
+def test_the_command_answers_in_json(tmp_path, folder):
+    leave(folder, "leg-7", OLD)
+    leave(folder, "stranger", NEW)
+    command = ["keys", "admit", str(folder), "--only", NAMES, "--once", "--json"]
+    result = CliRunner().invoke(app, [*command, "--data", str(tmp_path / "data")])
+    assert result.exit_code == 0, result.output
+    found = {one["robot"]: one["problem"] for one in map(json.loads, result.stdout.splitlines())}
+    assert found.pop("leg-7") == ""
+    assert "no name for a robot" in found["stranger"]

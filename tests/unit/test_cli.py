@@ -381,4 +381,4 @@ def test_the_command_starts_without_what_only_some_commands_need():
     )
     assert done.stdout.strip() == "[]"
     scripts = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts["dreamfleet"] == "server.cli:main"
+    assert scripts["dreamfleet"] == "server.__main__:main"

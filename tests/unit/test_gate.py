@@ -113,6 +113,9 @@ def test_the_page_sends_to_the_login_which_sets_a_cookie_that_scripts_cannot_rea
         http, page = closed.house.http, {"Accept": "text/html,*/*"}
         sent = await http.get("http://test/", headers=page)
         assert (sent.status_code, sent.headers["location"]) == (303, "/login.html")
+        deep = await http.get("http://test/experiments/a%20b?x=1&y=2", headers=page)
+        wanted = "/login.html?next=/experiments/a%2520b%3Fx%3D1%26y%3D2"
+        assert (deep.status_code, deep.headers["location"]) == (303, wanted)
         login = await http.get("http://test/login.html")
         assert login.status_code == 200
         assert "api/v1/login" in login.text

@@ -138,7 +138,7 @@ def test_train_hands_its_arguments_on(monkeypatch):
     ran = []
     monkeypatch.setattr("os.execv", lambda program, arguments: ran.append(arguments[1:]))
     runner.invoke(app, ["train", "--lockstep", "--agent", "random", "--seed", "0"])
-    assert ran == [["-m", "server.lockstep", "--agent", "random", "--seed", "0"]]
+    assert ran == [["-m", "server.train", "--agent", "random", "--seed", "0"]]
 
 
 def test_an_answer_does_not_wait_for_the_clients_acknowledgement(tmp_path):

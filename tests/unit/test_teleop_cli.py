@@ -70,8 +70,9 @@ def test_a_terminal_drives_through_a_server(tmp_path, monkeypatch):
                 def run(*arguments):
                     return CliRunner().invoke(app, ["teleop", *arguments, "--server", address])
 
-                driven = await asyncio.to_thread(run, "drive", "ball-1", "--speed", "1")
+                driven = await asyncio.to_thread(run, "drive", "ball-1", "--speed", "1", "--json")
                 assert driven.exit_code == 0, driven.output
+                assert json.loads(driven.stdout)["holder"] is None
                 state = await asyncio.to_thread(run, "get", "ball-1", "--json")
                 table = await asyncio.to_thread(run, "get", "ball-1")
                 nobody = await asyncio.to_thread(run, "drive", "nobody")

@@ -63,7 +63,16 @@ function lookThrough(about) {
   const chart = () => getElement(Number(about.chart.slice(1)))?.chart;
   const listen = () => {
     if (!chart()) return setTimeout(listen, 50);
+    const values = (shown) => {
+      if (chart().getOption().tooltip[0].showContent === shown) return;
+      chart().setOption({ tooltip: { showContent: shown } });
+    };
+    chart().getZr().on("globalout", () => {
+      values(false);
+      episode.show(episode.at);
+    });
     chart().getZr().on("mousemove", (event) => {
+      values(true);
       const x = chart().convertFromPixel({ xAxisIndex: 0 }, event.offsetX);
       if (Number.isFinite(x)) lookThrough.to(lookThrough.nearest(x), false);
     });
@@ -72,6 +81,19 @@ function lookThrough(about) {
   episode.show = (index) => chart()?.dispatchAction({ type: "showTip", seriesIndex: 0, dataIndex: index });
   listen();
 }
+
+// The values at a row: its number once, then a line for each signal.
+lookThrough.told = (found) => {
+  const box = document.createElement("div");
+  const line = (text) => box.appendChild(document.createElement("div")).append(text);
+  line(`row ${found[0].axisValue}`);
+  for (const one of found) {
+    const value = one.value[1] === null ? "" : Number(Number(one.value[1]).toPrecision(4));
+    line(`${one.seriesName}: ${value}`);
+    box.lastChild.style.color = one.color;
+  }
+  return box;
+};
 
 lookThrough.nearest = (row) => {
   let best = 0;
