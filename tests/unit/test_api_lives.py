@@ -13,7 +13,6 @@ from PIL import Image
 from robot_client.errors import SchemaError
 from robot_client.messages import Event, PolicyReport
 from robot_client.schema import space_to_json
-from server import experiments
 from server.errors import Conflict
 from tests.unit.house import ACTION, OBSERVATION, in_house
 
@@ -207,7 +206,7 @@ def test_an_experiment_that_is_stopped_while_its_learner_is_launched_has_none(
     async def act(house):
         made = await house.create()
         await house.ask("POST", f"/experiments/{made}/start")
-        monkeypatch.setattr(experiments, "write_description", write)
+        monkeypatch.setattr("server.launches.write_description", write)
         house.join()  # the first robot: the learner may be launched
         await asyncio.to_thread(writing.wait, 10)
         stopping = asyncio.create_task(house.ask("POST", f"/experiments/{made}/stop"))
