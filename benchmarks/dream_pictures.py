@@ -27,7 +27,7 @@ from server.job import Job
 from server.lockstep import ONLY, Lockstep, preset
 from server.pictures import picture
 
-ZOOM, FRAME_MS = 3, 80
+ZOOM, WIDEST, FRAME_MS = 3, 320, 80
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def report(world: World, seed: int) -> dict[str, NDArray[Any]]:
 def save(film: NDArray[Any], path: Path) -> None:
     """A strip of its pictures, and the film."""
     path.with_suffix(".png").write_bytes(picture(film))
-    size = (film.shape[2] * ZOOM, film.shape[1] * ZOOM)
+    zoom = max(1, min(ZOOM, WIDEST // film.shape[2]))
+    size = (film.shape[2] * zoom, film.shape[1] * zoom)
     coloured = np.repeat(film, 3, 3) if film.shape[3] == 1 else film
     frames = [Image.fromarray(each).resize(size, Image.Resampling.NEAREST) for each in coloured]
     gif = path.with_suffix(".gif")

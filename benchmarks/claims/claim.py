@@ -167,6 +167,7 @@ class Claim:
         chance: whether runs of an arm differ by their seed; where not, one is enough.
         beyond: what kept it from being run here, where something did.
         omits: what of the statement has no arm, and why.
+        pictures: names of others than the curves', in `benchmarks/results`.
     """
 
     says: str
@@ -180,6 +181,7 @@ class Claim:
     chance: bool = True
     beyond: str = ""
     omits: str = ""
+    pictures: tuple[str, ...] = ()
 
 
 def mean(values: Sequence[float]) -> float:

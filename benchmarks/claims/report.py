@@ -46,9 +46,10 @@ def section(name: str, runs: Runs) -> Iterator[str]:
     if claim.omits:
         yield f"- not run: {claim.omits}"
     yield ""
-    if runs.picture.exists():
-        yield f"![{name}]({os.path.relpath(runs.picture, REPORT.parent)})"
-        yield ""
+    for picture in (runs.picture, *(machine.RESULTS / other for other in claim.pictures)):
+        if picture.exists():
+            yield f"![{name}]({os.path.relpath(picture, REPORT.parent)})"
+            yield ""
 
 
 def _short(runs: Runs) -> str:

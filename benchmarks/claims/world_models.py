@@ -25,5 +25,6 @@ CLAIM = Claim(
         "z and h, memory untrained": Poles(memory_updates=0),
     },
     controls=("z", "z, hidden layer", "z and h, memory untrained"),
+    pictures=("dream_pole_seen.png", "dream_pole_dreamt.png"),
     judge=judge,
 )

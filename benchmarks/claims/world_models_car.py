@@ -39,4 +39,5 @@ CLAIM = Claim(
     judge=reaches("z and h", 600, "z"),
     beyond="four arms of 1.5 million steps and 30 000 updates on pictures each are days of two"
     " cores. `python -m benchmarks.dream_pictures car` has what V and M make of ten minutes",
+    pictures=("dream_car_seen.png", "dream_car_dreamt.png"),
 )

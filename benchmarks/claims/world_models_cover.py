@@ -46,7 +46,8 @@ CLAIM = Claim(
     },
     controls=("temperature 0.1",),
     judge=judge,
-    beyond="five arms of 40 000 updates on pictures each are days of two cores, and after the 2500"
-    " of `python -m benchmarks.dream_pictures cover` V draws walls and monsters, but no fireballs,"
-    " which are what a controller must see",
+    beyond="five arms of 40 000 updates on pictures each are days of two cores. After the 2500 of"
+    " `python -m benchmarks.dream_pictures cover` V draws walls, and fireballs that are near, but"
+    " neither monsters nor fireballs that are far",
+    pictures=("dream_cover_seen.png", "dream_cover_dreamt.png"),
 )
