@@ -287,13 +287,11 @@ def run(
         steps: how many steps the robots take in all.
         episodes: each robot stops after so many, if not before.
         seed: of everything.
-        config: of the agent.
-        options: of each robot, beside those in its name.
+        config, options: of the agent, and of each robot beside those in its name.
         directory: for metrics and replay; None takes a temporary one.
         eval_episodes: played at the end without exploration.
         act: how to act; None takes the agent's choice.
-        rows_per_chunk: how many rows come at once.
-        watch: told how far it is.
+        rows_per_chunk, watch: as `Lockstep` takes them.
         job: further fields of `server.job.Job`, such as train_ratio.
     """
     specs = list(robots) or [robot_name]
