@@ -37,6 +37,7 @@ class _Form:
 
     def __init__(self, visit: Visit, agents: dict[str, Any], datasets: list[str]) -> None:
         self._visit, self._agents = visit, agents
+        self._creating = False
         self._trouble = ui.label().classes("trouble").props("data-mark=form-trouble")
         self._trouble.set_visibility(False)
         with ui.element("div").classes("two"):
@@ -107,12 +108,16 @@ class _Form:
         self._config.begin_with(agent["preset_configs"].get(self._preset.value or "", {}))
 
     async def _create(self) -> None:
+        if self._creating:  # clicked twice
+            return
+        self._creating = True
         self._clear_problems()
         try:
             made = await self._visit.ask("POST", "/experiments", self._new())
             if self._start.value:
                 await self._visit.ask("POST", f"/experiments/{made['id']}/start")
         except Refused as error:
+            self._creating = False
             self._show_problem(error)
             return
         ui.navigate.to(f"/experiments/{made['id']}")
