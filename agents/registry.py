@@ -38,7 +38,7 @@ def agent_class(name: str) -> type[Agent]:
     """The class registered under `name`. Raises UnknownAgent."""
     if name not in AGENTS:
         close = difflib.get_close_matches(name, AGENTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise UnknownAgent(f"no agent {name!r}{hint} There are: {', '.join(sorted(AGENTS))}.")
     module, _, cls = AGENTS[name].partition(":")
     found: type[Agent] = getattr(import_module(module), cls)

@@ -7,12 +7,14 @@ stdin.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import sys
+from collections.abc import Collection
 
 from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from agents.errors import UnknownAgent
 from agents.registry import AGENTS, agent_class
@@ -31,20 +33,40 @@ def validate(agent: str, preset: str | None, config: Json) -> Json:
     """`{"config": filled in, "problems": [{"field", "expected", "got"}]}`."""
     try:
         config_type = agent_class(agent).config_type
-    except UnknownAgent as error:
-        return {"config": None, "problems": [_problem("agent", str(error), agent)]}
+    except UnknownAgent:
+        problem = _problem("agent", f"one of {', '.join(sorted(AGENTS))}", _unknown(agent, AGENTS))
+        return {"config": None, "problems": [problem]}
     if preset is not None and preset not in config_type.presets:
         expected = f"one of {sorted(config_type.presets)}, or none"
         return {"config": None, "problems": [_problem("preset", expected, preset)]}
     try:
         filled = config_type.model_validate({**config_type.presets.get(preset or "", {}), **config})
     except ValidationError as error:
-        problems = [
-            _problem(".".join(("config", *map(str, e["loc"]))), e["msg"], repr(e["input"])[:200])
-            for e in error.errors(include_url=False)
-        ]
+        known = _fields(config_type.model_json_schema())
+        problems = [_explained(each, agent, known) for each in error.errors(include_url=False)]
         return {"config": None, "problems": problems}
     return {"config": filled.model_dump(mode="json"), "problems": []}
+
+
+def _explained(error: ErrorDetails, agent: str, known: Collection[str]) -> Json:
+    field = ".".join(("config", *map(str, error["loc"])))
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        return _problem(field, f"a setting of {agent}", f"no such field: {_unknown(name, known)}")
+    expected = error["msg"].removeprefix("Input should be ")
+    return _problem(field, expected, repr(error["input"])[:200])
+
+
+def _fields(schema: Json) -> set[str]:
+    """The names of all settings, those within others among them."""
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {name for part in parts for name in part.get("properties", {})}
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    """A name that is not known, and the one that may have been meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return repr(name) + (f"; did you mean {close[0]!r}?" if close else "")
 
 
 def _describe(name: str) -> Json:

@@ -286,18 +286,16 @@ class Experiments:
             SchemaError: its spaces are not those that the experiment began with.
             Conflict: no experiment has a place for it now.
         """
-        observation, action = spaces_of(hello)
-        assigned = self.roster.assigned(robot)
+        spaces = spaces_of(hello)
         try:
-            experiment = place_for(self.all(), robot, observation, action, assigned)
+            experiment = place_for(self.all(), robot, *spaces, self.roster.assigned(robot))
         except DreamfleetError as error:
-            self.attendance.refused(robot, hello, observation, action, str(error))
+            self.attendance.refused(robot, hello, *spaces, str(error))
             raise
-        first = experiment.observation_space is None
-        if first:
-            experiment.observation_space, experiment.action_space = observation, action
+        if first := experiment.observation_space is None:
+            experiment.observation_space, experiment.action_space = spaces
             self._writer.put(experiment)
-        self.roster.greet(hello, robot, observation, action, experiment.id)
+        self.roster.greet(hello, robot, *spaces, experiment.id)
         if first and experiment.state == "running":
             self._launches.launch_soon(experiment, self._lock(experiment.id))
         return experiment.id

@@ -67,8 +67,9 @@ async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field, got = ".".join(map(str, first["loc"][1:])), repr(first.get("input"))[:200]
-    detail = f"{field}: {first['msg']}, got {got}"
-    return _problem(422, "invalid value", detail, field=field, expected=first["msg"], got=got)
+    why = "no such field" if first["type"] == "extra_forbidden" else first["msg"]
+    detail = f"{field}: {why}, got {got}"
+    return _problem(422, "invalid value", detail, field=field, expected=why, got=got)
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

@@ -79,6 +79,7 @@ class _Row:
             self.row.on("click", lambda: ui.navigate.to(target))
             with cell():
                 self._name = ui.link(experiment.name, target).classes("heading")
+                ui.label(experiment.id).classes("quiet")  # several may have one name
             with cell():
                 self._state = pill()
             cell(experiment.agent)

@@ -37,6 +37,7 @@ class _Form:
 
     def __init__(self, visit: Visit, agents: dict[str, Any], datasets: list[str]) -> None:
         self._visit, self._agents = visit, agents
+        self._creating = False
         self._trouble = ui.label().classes("trouble").props("data-mark=form-trouble")
         self._trouble.set_visibility(False)
         with ui.element("div").classes("two"):
@@ -110,6 +111,9 @@ class _Form:
         self._config.begin_with(agent["preset_configs"].get(self._preset.value or "", {}))
 
     async def _create(self) -> None:
+        if self._creating:  # clicked twice
+            return
+        self._creating = True
         self._clear_problems()
         self._show_working(True)  # before anything is awaited: a second click finds it disabled
         try:
@@ -117,6 +121,7 @@ class _Form:
             if self._start.value:
                 await self._visit.ask("POST", f"/experiments/{made['id']}/start")
         except Refused as error:
+            self._creating = False
             self._show_problem(error)
             self._show_working(False)
             return
