@@ -79,7 +79,7 @@ class Link:
     The attributes may be read from any thread; `send` may be called from any.
 
     Args:
-        address: ZeroMQ address of the server's gateway, such as tcp://127.0.0.1:5700.
+        address: ZeroMQ address of the server's gateway, such as tcp://127.0.0.1:5555.
         hello: who we are; epoch, seqs and policy version are filled in each time it is said.
         spool: rows to send.
         inbox: takes the policies.
@@ -420,7 +420,7 @@ def check_address(address: str, keys: CurveKeys | None) -> None:
         if parts.scheme != "tcp" or not parts.hostname or not parts.port:
             raise ValueError("no host or port")
     except ValueError as error:
-        raise LinkError(f"{address}: expected an address such as tcp://127.0.0.1:5700") from error
+        raise LinkError(f"{address}: expected an address such as tcp://127.0.0.1:5555") from error
     if keys is None and not _loopback(parts.hostname):
         raise LinkError(
             f"{address} is not on this machine, and without keys nobody would know who listens: "

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from robot_client import keys
-from robot_client.cli import _keys, main
+from robot_client.cli import main
+from robot_client.command_line import _keys
 from robot_client.errors import LinkError
 
 SERVER, NEXT = keys.generate().public, keys.generate().public

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import robot_client.cli
+import robot_client.command_line
 from robot_client.cli import main
 from robot_client.policy_cache import PolicyCache
 from robot_client.robots import make_robot
@@ -239,7 +239,7 @@ def test_it_stops_when_its_parent_dies(tmp_path: Path) -> None:
 
 def test_the_command_line_starts_light() -> None:
     heavy = ["onnxruntime", "torch", "fastapi", "pybullet", "zmq", "sim", "server"]
-    code = f"import sys, robot_client.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, robot_client.command_line; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -256,7 +256,7 @@ def test_a_second_signal_breaks_off_what_runs_by_way_of_stop(
         signal.raise_signal(signal.SIGINT)
 
     robot.hooks["reset"] = reset
-    monkeypatch.setattr(robot_client.cli, "make_robot", lambda *_: robot)
+    monkeypatch.setattr(robot_client.command_line, "make_robot", lambda *_: robot)
     fill_cache(tmp_path / "cache", robot)
     assert main(arguments(tmp_path)) == 130
     assert robot.calls[-3:] == ["reset", "stop", "close"]
