@@ -19,6 +19,17 @@ def main(argv: list[str] | None = None) -> int:
         return run_command(argv)
     except KeyboardInterrupt:
         return _BROKEN_OFF
+    except ImportError as error:
+        if _was_broken_off(error):
+            return _BROKEN_OFF
+        raise
+
+
+def _was_broken_off(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind this: libraries in C take it for a fault of theirs."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         (info,) = (s for s in gateway.sessions() if s.robot == "bad")
         assert info.rejected["columns.camera"] == 1
         assert info.rows == 5
-        assert gateway.refused == 22
+        assert gateway.refused == 28
 
     serve(scenario)
 

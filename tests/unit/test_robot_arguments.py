@@ -74,13 +74,17 @@ def test_a_plan_setting_that_some_policy_can_take_is_taken(value: str) -> None:
     assert arguments.plan(value) == json.loads(value)
 
 
-def test_ctrl_c_while_it_starts_is_130_and_no_traceback() -> None:
+@pytest.mark.parametrize(
+    "what", ["press()", "\n            try: press()\n            finally: raise ImportError"]
+)
+def test_ctrl_c_while_it_starts_is_130_and_no_traceback(what: str) -> None:
     # An interrupt at the import of what the commands need.
     code = (
         "import sys, signal\n"
+        "def press(): signal.raise_signal(signal.SIGINT)\n"
         "class Press:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'numpy': signal.raise_signal(signal.SIGINT)\n"
+        f"        if name == 'numpy': {what}\n"
         "from robot_client.cli import main\n"
         "sys.meta_path.insert(0, Press())\n"
         "sys.exit(main(['run', 'ball']))\n"
