@@ -181,6 +181,7 @@ def _run(args: argparse.Namespace) -> None:
     from robot_client.safety import EmergencyStop, Limits
     from robot_client.spool import Spool
     from robot_client.takeover import Takeover
+    from robot_client.tidings import told_on
 
     robot = _robot(args)
     dead_man = DeadMan(args.hold_after, args.yield_after, args.then)
@@ -218,9 +219,10 @@ def _run(args: argparse.Namespace) -> None:
         max_episodes=args.episodes,
         max_steps=args.steps,
         halted=_halted(args.with_parent),
-        on_episode=lambda episode: _show(episode, args.json, link.error),
+        on_episode=lambda episode: _show(episode, args.json),
     )
     with contextlib.ExitStack() as stack:
+        stack.enter_context(told_on(sys.stderr, "dreamfleet-robot", SystemClock()))
         stack.callback(spool.close)
         if teleop is not None:
             stack.callback(teleop.close)
@@ -291,7 +293,7 @@ def _halted(with_parent: bool) -> threading.Event:
     return halted
 
 
-def _show(episode: Episode, as_json: bool, link_error: str) -> None:
+def _show(episode: Episode, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"episode": asdict(episode)}), flush=True)
     else:
@@ -300,8 +302,6 @@ def _show(episode: Episode, as_json: bool, link_error: str) -> None:
             f" policy {episode.policy_version}, {episode.ending}",
             flush=True,
         )
-    if link_error:
-        print(f"dreamfleet-robot: {link_error}", file=sys.stderr, flush=True)
 
 
 def _check(args: argparse.Namespace) -> None:

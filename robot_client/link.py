@@ -8,7 +8,6 @@ again. What cannot be delivered waits in the spool or, for short messages, in a 
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from collections import deque
@@ -16,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import cycle
 from typing import Final
-from urllib.parse import urlsplit
 
 import zmq
 
+from robot_client.address import check_address as check_address
 from robot_client.bundle import Manifest
 from robot_client.clock import Clock
 from robot_client.errors import BundleError, LinkError, MessageError, SpoolError
@@ -46,6 +45,7 @@ from robot_client.messages import (
     encode,
 )
 from robot_client.spool import Spool
+from robot_client.tidings import Standing, Tidings
 from robot_client.uplink import Uplink
 from robot_client.wire import Limits
 
@@ -57,6 +57,8 @@ _HELLO_MIN, _HELLO_MAX = 0.2, 2.0
 _REFUSED_PAUSE: Final = 30.0  # before a Hello that was refused is said again as it is
 _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0
+_LAST_S: Final = 2.0  # at the end, for what the server has not acknowledged
+_GREETING_S: Final = 0.5  # since the beginning, for a server that has not yet welcomed us
 _REDIAL_S: Final = 3.0  # without a word, before a connection with keys is tried anew
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
 
@@ -122,6 +124,9 @@ class Link:
         self._next_heartbeat = self._next_hello = float("-inf")
         self._hello_pause = _HELLO_MIN
         self._uploading = True
+        self._refusal = ""  # of our Hello, as the server last gave it
+        self._tidings = Tidings(address, keys is not None, self._standing, clock)
+        self._started = self._ends = clock.monotonic()
         self.learner = "none"
         """State of the learner as the last Pulse gave it."""
         self.error = ""
@@ -158,22 +163,46 @@ class Link:
         self._outbox.append(message)
 
     def close(self) -> None:
-        """Stop the thread; what is queued is sent if the server is there. Idempotent."""
+        """Stop the thread; rows and what is queued are sent if the server is there. Idempotent.
+
+        That may take two seconds: rows that the server has but has not acknowledged would count as
+        not delivered.
+        """
+        if not self._stopping.is_set():
+            self._ends = self._clock.monotonic() + _LAST_S
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
+        self._started = self._clock.monotonic()
         with zmq.Context() as context:
-            while not self._stopping.is_set():
+            while not self._is_over():
                 self._live(context)
+        self._tidings.end()
+
+    def _is_over(self) -> bool:
+        """Whether to end: asked to, and nothing is left that a server would take now."""
+        now = self._clock.monotonic()
+        if not self._stopping.is_set() or now > self._ends:
+            return self._stopping.is_set()
+        if self._welcome is None:
+            return bool(self.error or self._refusal) or now - self._started > _GREETING_S
+        return not (self._uploading and self._spool.backlog)
+
+    def _standing(self) -> Standing:
+        silent = self._clock.monotonic() - max(self._heard, self._started)
+        fault = self.error if self._welcome is not None else ""
+        return Standing(
+            self._welcome, silent, self._heartbeat(), self.learner, self._refusal, fault
+        )
 
     def _live(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """From one connection to its end. After a fault that nobody foresaw there is a new one:
         without a link, no emergency stop reaches the robot."""
         with self._connect(context) as self._socket:
             try:
-                while not self._stopping.is_set() and not self._is_unheard():
+                while not self._is_over() and not self._is_unheard():
                     self._step()
                 self._flush_outbox()
             except Exception as error:  # noqa: BLE001 - last stop of the thread: robot must know
@@ -208,6 +237,7 @@ class Link:
         return self._clock.monotonic() - max(self._heard, self._dialled) > _REDIAL_S
 
     def _step(self) -> None:
+        self._tidings.tell()
         self._socket.poll(_POLL_MS)
         for _ in range(_BURST):
             if not self._receive():
@@ -297,13 +327,14 @@ class Link:
             return  # answer to a Hello that we said twice
         self._welcome, self._pulse = welcome, self._heard
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
+        self._refusal = ""
         if self._uploading:
             self.error = ""
         self._fetch.resume()
         self._guarded(lambda: self._uplink.begin(welcome.next_seq))
 
     def _lose(self, why: str) -> None:
-        _log.warning("%s: saying hello again", why)
+        _log.debug("%s: saying hello again", why)
         self._welcome, self._next_hello = None, float("-inf")
 
     def _say_heartbeat(self, now: float) -> None:
@@ -336,7 +367,6 @@ class Link:
 
     def _stop_uploads(self, why: str) -> None:
         if self._uploading:
-            _log.error("no more uploads: %s", why)
             self._uploading = False
             self.error = why
             self.send(Event("upload_stopped", why[:1000]))
@@ -357,6 +387,8 @@ class Link:
             self._stop_uploads(why)
         elif rejected.kind == "BlobRequest":
             self._refuse_policy(why)
+        elif rejected.kind == "Hello":
+            self._refusal = rejected.got
         else:
             _log.warning("%s", why)
 
@@ -374,8 +406,8 @@ class Link:
 
     def _refused(self, why: str) -> None:
         """The server will not have us as we are; it may think otherwise some day."""
-        _log.error("%s", why)
-        self.error, self._welcome = why, None
+        self.error = self._refusal = why
+        self._welcome = None
         self._next_hello = self._clock.monotonic() + _REFUSED_PAUSE
 
     def _policy(self, message: PolicyOffer | BlobPart) -> None:
@@ -409,28 +441,3 @@ class Link:
             self.send(Event("policy_refused", why[:1000]))
         else:
             self.send(PolicyReport(manifest.experiment, manifest.version, why[:1000]))
-
-
-def check_address(address: str, keys: CurveKeys | None) -> None:
-    """Raise LinkError when `address` is none, or needs keys and there are none."""
-    parts = urlsplit(address)
-    if parts.scheme in ("ipc", "inproc"):
-        return
-    try:
-        if parts.scheme != "tcp" or not parts.hostname or not parts.port:
-            raise ValueError("no host or port")
-    except ValueError as error:
-        raise LinkError(f"{address}: expected an address such as tcp://127.0.0.1:5555") from error
-    if keys is None and not _loopback(parts.hostname):
-        raise LinkError(
-            f"{address} is not on this machine, and without keys nobody would know who listens: "
-            "run `dreamfleet-robot enrol` on the robot, then the `dreamfleet keys enrol` that it "
-            "prints on the server, then what that prints on the robot"
-        )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,19 +6,18 @@ keys included, starts no session, and leaves nothing behind but a count of refus
 
 from __future__ import annotations
 
-import socket
 import statistics
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import zmq
 
+from robot_client.address import check_address, knock
 from robot_client.clock import Clock
 from robot_client.errors import LinkError, MessageError
-from robot_client.link import CurveKeys, check_address
+from robot_client.link import CurveKeys
 from robot_client.messages import Heartbeat, Rejected, decode, encode
 
 _TIMES = 5
@@ -41,7 +40,7 @@ def round_trip(
     Raises LinkError when nobody answers there, or not to these keys, or in another protocol.
     """
     check_address(address, keys)
-    _knock(address, patience_s)
+    knock(address, patience_s)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger, dealer.rcvtimeo = 0, int(patience_s * 1000)
         if keys is not None:
@@ -66,16 +65,6 @@ def server_clock(url: str, clock: Clock, patience_s: float = 3.0) -> float | Non
         return None
     # The header leaves out the fraction of the second: on average it is half a second old.
     return parsedate_to_datetime(date).timestamp() + 0.5 - clock.wall() if date else None
-
-
-def _knock(address: str, patience_s: float) -> None:
-    parts = urlsplit(address)
-    if parts.scheme != "tcp":
-        return
-    try:
-        socket.create_connection((str(parts.hostname), int(parts.port or 0)), patience_s).close()
-    except OSError as error:
-        raise LinkError(f"nobody listens there ({error})") from error
 
 
 def _timed(dealer: zmq.Socket[bytes], clock: Clock) -> float:
