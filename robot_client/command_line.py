@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="exercise a robot against the contract; it moves")
     _add_robot(check)
     check.add_argument("--unseeded", action="store_true", help="resets need not be repeatable")
+    check.add_argument("--json", action="store_true", help="print an object")
     check.set_defaults(command=_check)
     _add_enrol(commands.add_parser("enrol", help="make this robot's key, for a server elsewhere"))
     _add_doctor(commands.add_parser("doctor", help="can this machine run a robot? Nothing moves"))
@@ -152,6 +154,7 @@ def _add_spool(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--export", type=Path, metavar="OUT", help="copy the rows to a new folder")
     text = "give up the rows that wait, whose number this must be"
     what.add_argument("--discard", type=int, metavar="ROWS", help=text)
+    parser.add_argument("--json", action="store_true", help="print an object per spool")
     parser.set_defaults(command=_spool)
 
 
@@ -179,6 +182,7 @@ def _run(args: argparse.Namespace) -> None:
     from robot_client.policy_cache import PolicyCache
     from robot_client.runtime import Runtime
     from robot_client.safety import EmergencyStop, Limits
+    from robot_client.shown import summary_lines
     from robot_client.spool import Spool
     from robot_client.takeover import Takeover
     from robot_client.tidings import told_on
@@ -231,7 +235,7 @@ def _run(args: argparse.Namespace) -> None:
             part.start()
             stack.callback(part.close)
         summary = runtime.run()
-    print(json.dumps({"summary": asdict(summary)}) if args.json else summary, flush=True)
+    _print({"summary": asdict(summary)}, args.json, summary_lines(summary))
 
 
 def _hello(name: str, robot: Robot, spool: Spool) -> Hello:
@@ -294,36 +298,33 @@ def _halted(with_parent: bool) -> threading.Event:
 
 
 def _show(episode: Episode, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"episode": asdict(episode)}), flush=True)
-    else:
-        print(
-            f"episode {episode.number}: {episode.steps} steps, return {episode.total_reward:.1f},"
-            f" policy {episode.policy_version}, {episode.ending}",
-            flush=True,
-        )
+    from robot_client.shown import episode_line
+
+    _print({"episode": asdict(episode)}, as_json, [episode_line(episode)])
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> int:
     from robot_client.testing import check_robot
 
-    check_robot(_robot(args), seeded=not args.unseeded)
-    print(f"{args.robot}: keeps the contract")
+    robot, problem = _robot(args), ""
+    try:
+        check_robot(robot, seeded=not args.unseeded)
+    except DreamfleetError as error:
+        if not args.json:
+            raise
+        problem = str(error)
+    found = {"robot": args.robot, "keeps_contract": not problem, "problem": problem}
+    _print(found, args.json, [f"{args.robot}: keeps the contract"])
+    return int(bool(problem))
 
 
 def _enrol(args: argparse.Namespace) -> None:
     from robot_client.enrol import enrol
+    from robot_client.shown import enrolment_lines
 
     folder = (_HOME / args.name).expanduser()
     made = enrol(folder, args.name, args.server_key, args.replace)
-    if args.json:
-        print(json.dumps(asdict(made)))
-        return
-    print(f"{made.robot}'s public key is {made.key}\nOn the server, run:\n  {made.command}")
-    if made.server is None:
-        print("and then, on this robot, what that prints.")
-    else:
-        print(f"It trusts the server whose public key is {made.server}")
+    _print(asdict(made), args.json, enrolment_lines(made))
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -357,29 +358,35 @@ def _spool(args: argparse.Namespace) -> int:
     if args.directory is None and (args.export or args.discard is not None):
         raise SpoolError("say which directory is meant")
     if args.export:
-        print(json.dumps(spool_tools.export(args.directory, args.export)))
-        return 0
+        return _print_spool(spool_tools.export(args.directory, args.export), args.json)
     if args.discard is not None:
-        print(json.dumps(spool_tools.discard(args.directory, args.discard)))
-        return 0
+        return _print_spool(spool_tools.discard(args.directory, args.discard), args.json)
     look = spool_tools.verify if args.verify else spool_tools.waiting
     if args.directory is not None:
-        return _print_spool(look(args.directory))
+        return _print_spool(look(args.directory), args.json)
     directories = sorted(_HOME.expanduser().glob("*/spool"))
     if not directories:
         raise SpoolError(f"{_HOME}: no robot has left a spool there")
     worst = 0
     for directory in directories:
         try:
-            worst |= _print_spool(look(directory))
-        except SpoolError as error:  # such as one in use; the others can still be looked into
-            print(json.dumps({"directory": str(directory), "error": str(error)}))
+            worst |= _print_spool(look(directory), args.json)
+        except SpoolError as error:  # the others can still be looked into
+            print(f"dreamfleet-robot: {error}", file=sys.stderr)
+            worst = 1
     return worst
 
 
-def _print_spool(found: dict[str, Any]) -> int:
-    print(json.dumps(found))
+def _print_spool(found: dict[str, Any], as_json: bool) -> int:
+    from robot_client.shown import spool_lines
+
+    _print(found, as_json, spool_lines(found))
     return int(bool(found.get("problems")))
+
+
+def _print(found: dict[str, Any], as_json: bool, lines: Iterable[str]) -> None:
+    """An object for programs, or lines for people."""
+    print(json.dumps(found) if as_json else "\n".join(lines), flush=True)
 
 
 def _completion(args: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ class Tidings:
     ) -> None:
         self._address, self._keyed, self._look, self._clock = address, keyed, look, clock
         self._next = float("-inf")
-        self._server, self._robot, self._rows = _Topic(), _Topic(), _Topic()
+        self._server, self._robot, self._rows = _Topic(), _Topic("fine"), _Topic()
         self._met = False  # whether the server was ever there
 
     def tell(self) -> None:
@@ -123,16 +123,22 @@ class Tidings:
             why = f": {beat.reason}" if beat.reason else ""
             self._robot.fine(f"acting with version {beat.policy_version}{why}")
         elif found.welcome is not None and beat.reason != "starting":
-            learner = f" (the learner is {found.learner})" if beat.policy_version == NO_POLICY else ""
+            learner = (
+                f" (the learner is {found.learner})" if beat.policy_version == NO_POLICY else ""
+            )
             self._robot.trouble(now, lambda: f"{beat.safety}: {beat.reason}{learner}")
 
 
 class _Topic:
-    """Of which either trouble is told, or that there is none."""
+    """Of which either trouble is told, or that there is none.
 
-    def __init__(self) -> None:
+    Args:
+        fine: key of what need not be told at first.
+    """
+
+    def __init__(self, fine: str = "") -> None:
         self.told = False  # trouble, whose end has not been told
-        self._at, self._fine = float("-inf"), ""
+        self._at, self._fine = float("-inf"), fine
 
     def trouble(self, now: float, text: Callable[[], str]) -> None:
         """There is trouble, whose text may take a moment to find."""

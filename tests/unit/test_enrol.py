@@ -70,6 +70,18 @@ def test_the_server_is_trusted_by_its_newest_key_and_the_one_before(home: Path, 
         assert (used().server, used().former) == (NEXT, (SERVER,))
 
 
+def test_only_what_is_left_to_do_is_told(home: Path, capsys) -> None:
+    made = enrol(capsys)
+    assert not made["enrolled"]
+    argv = ["enrol", "--name", "arm 1", f"--server-key={SERVER}"]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "dreamfleet keys" not in printed
+    assert "dreamfleet-robot run ROBOT --name 'arm 1' --server" in printed
+    assert main([*argv, "--replace"]) == 0  # a key that the server has not seen
+    assert "dreamfleet keys rotate 'arm 1' --key=" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("wrong", ["nothing.pub", "x" * 41])
 def test_what_is_no_key_of_a_server_is_refused(home: Path, capsys, wrong: str) -> None:
     assert main(["enrol", "--name", "arm 1", "--server-key", wrong]) == 1
