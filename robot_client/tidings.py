@@ -64,6 +64,7 @@ class Tidings:
         self._address, self._keyed, self._look, self._clock = address, keyed, look, clock
         self._next = float("-inf")
         self._server, self._robot, self._rows = _Topic(), _Topic("fine"), _Topic()
+        self._acted = clock.monotonic()  # when it last did, or could not for want of a server
         self._met = False  # whether the server was ever there
 
     def tell(self) -> None:
@@ -120,9 +121,12 @@ class Tidings:
     def _tell_robot(self, found: Standing, now: float) -> None:
         beat = found.beat
         if beat.safety not in _STILL:
+            self._acted = now
             why = f": {beat.reason}" if beat.reason else ""
             self._robot.fine(f"acting with version {beat.policy_version}{why}")
-        elif found.welcome is not None and beat.reason != "starting":
+        elif found.welcome is None:
+            self._acted = now  # what the robot waits for is the server
+        elif now - self._acted >= PATIENCE_S:
             learner = (
                 f" (the learner is {found.learner})" if beat.policy_version == NO_POLICY else ""
             )
