@@ -176,7 +176,7 @@ class Fleet:
     def spools(self) -> dict[str, dict[str, Any]]:
         """What the robots have recorded, by their own word. They must not run."""
         look = ("run", "--rm", "--no-deps", "--entrypoint", "dreamfleet-robot", "robot-sphero")
-        lines = self.compose(*look, "spool").splitlines()
+        lines = self.compose(*look, "spool", "--json").splitlines()
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return {Path(spool["directory"]).parent.name: spool for spool in found}
 

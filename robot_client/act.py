@@ -53,6 +53,14 @@ class Act:
         wanted = ("propose", "value") if self.settings(manifest).proposals else ("value",)
         return (*needed, *(name for name in wanted if name in manifest.graphs))
 
+    def told(self, manifest: Manifest) -> str:
+        """In words, what acts when this bundle does."""
+        kind = self.kind or manifest.kind
+        text = f"version {manifest.version} of {manifest.agent}, experiment {manifest.experiment}"
+        if self.plan and kind == "actor":
+            return f"{text}; it acts without planning, so --plan has no effect (--act planner)"
+        return text
+
     def settings(self, manifest: Manifest) -> PlanSettings:
         """Those of a bundle that plans, as changed here. Raises CannotAct for a wrong field."""
         assert manifest.planning is not None

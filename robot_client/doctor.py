@@ -141,12 +141,17 @@ def check_server(place: Place) -> Iterator[Finding]:
 
 
 def _clocks(place: Place) -> Finding:
-    ahead = server_clock(place.api, place.clock)
-    if ahead is None:
+    found = server_clock(place.api, place.clock)
+    if found is None:
         text = f"{place.api} does not tell the time"
         return Finding("clock", "WARN", text, "say where the server's REST API is: --api")
-    text = f"the server's is {ahead:+.1f} s from this one, give or take 0.5"
-    if abs(ahead) > _APART_S:
+    text = (
+        f"the server's is {found.ahead_s:+.1f} s from this one, give or take {found.within_s:.1f}"
+    )
+    if abs(found.ahead_s) <= found.within_s:
+        apart = abs(found.ahead_s) + found.within_s
+        text = f"the server's agrees with this one, as far as HTTP tells: to {apart:.1f} s"
+    if abs(found.ahead_s) > _APART_S:
         advice = "let NTP keep both clocks (timedatectl set-ntp true)"
         return Finding("clock", "WARN", text, advice)
     return Finding("clock", "OK", text)

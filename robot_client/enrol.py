@@ -28,12 +28,20 @@ class Enrolment:
         key: its public key.
         command: what to run on the server.
         server: the server's public key, as far as it is known.
+        enrolled: whether the server has the robot's key, as far as that can be told: its own was
+            given to a robot that had a pair, and `keys enrol` prints it for those that it takes.
     """
 
     robot: str
     key: str
     command: str
     server: str | None
+    enrolled: bool
+
+    @property
+    def quoted(self) -> str:
+        """The robot's name for a shell."""
+        return shlex.quote(self.robot)
 
 
 def enrol(folder: Path, robot: str, server_key: str | None, replace: bool) -> Enrolment:
@@ -58,7 +66,8 @@ def enrol(folder: Path, robot: str, server_key: str | None, replace: bool) -> En
     verb = "rotate" if replace and known else "enrol"
     command = f"dreamfleet keys {verb} {shlex.quote(robot)} --key={shlex.quote(pair.public)}"
     trusted = trusted_keys(folder / SERVER_KEY)
-    return Enrolment(robot, pair.public, command, trusted[0] if trusted else None)
+    enrolled = known and not replace and server_key is not None
+    return Enrolment(robot, pair.public, command, trusted[0] if trusted else None, enrolled)
 
 
 def trusted_keys(path: Path) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from robot_client.address import CurveKeys as CurveKeys
 from robot_client.address import check_address as check_address
 from robot_client.bundle import Manifest
 from robot_client.clock import Clock
+from robot_client.dialling import dial
 from robot_client.errors import BundleError, LinkError, MessageError, SpoolError
 from robot_client.fetch import Fetch
 from robot_client.fetch import PolicyInbox as PolicyInbox
@@ -45,8 +46,8 @@ from robot_client.messages import (
     encode,
 )
 from robot_client.spool import Spool
+from robot_client.tidings import Standing, Tidings, refusal_of
 from robot_client.uplink import Uplink
-from robot_client.wire import Limits
 
 _log = logging.getLogger(__name__)
 SILENCE: Final = 1.2  # seconds without a word after which the server counts as gone
@@ -58,6 +59,8 @@ _OUTBOX: Final = 256
 _RESTART_S: Final = 1.0
 _SYNC_S: Final = 1.0  # of rows that a power cut may cost while no server takes them
 _DISK_PAUSE: Final = 10.0  # before a disk that has failed is tried again
+_LAST_S: Final = 2.0  # at the end, for what the server has not acknowledged
+_GREETING_S: Final = 0.5  # since the beginning, for a server that has not yet welcomed us
 _REDIAL_S: Final = 3.0  # without a word, before a connection with keys is tried anew
 _BURST: Final = 32  # messages taken in one go, so that a flood does not stop the heartbeat
 
@@ -68,7 +71,7 @@ class Link:
     The attributes may be read from any thread; `send` may be called from any.
 
     Args:
-        address: ZeroMQ address of the server's gateway, such as tcp://127.0.0.1:5700.
+        address: ZeroMQ address of the server's gateway, such as tcp://127.0.0.1:5555.
         hello: who we are; epoch, seqs and policy version are filled in each time it is said.
         spool: rows to send.
         inbox: takes the policies.
@@ -112,7 +115,10 @@ class Link:
         self._hello_pause = _HELLO_MIN
         self._next_sync = self._clock.monotonic() + _SYNC_S
         self._uploading, self._upload_again, self._told = True, float("inf"), ""
-        self._complaint = ""
+        self._refusal = ""  # of our Hello, as the server last gave it
+        self._complaint = ""  # of another message
+        self._tidings = Tidings(address, keys is not None, self._standing, clock)
+        self._started = self._ends = clock.monotonic()
         self.learner = "none"
         """State of the learner as the last Pulse gave it."""
         self.error = ""
@@ -149,15 +155,39 @@ class Link:
         self._outbox.append(message)
 
     def close(self) -> None:
-        """Stop the thread; what is queued is sent if the server is there. Idempotent."""
+        """Stop the thread; rows and what is queued are sent if the server is there. Idempotent.
+
+        That may take two seconds: rows that the server has but has not acknowledged would count as
+        not delivered.
+        """
+        if not self._stopping.is_set():
+            self._ends = self._clock.monotonic() + _LAST_S
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
+        self._started = self._clock.monotonic()
         with zmq.Context() as context:
-            while not self._stopping.is_set():
+            while not self._is_over():
                 self._live(context)
+        self._tidings.end()
+
+    def _is_over(self) -> bool:
+        """Whether to end: asked to, and nothing is left that a server would take now."""
+        now = self._clock.monotonic()
+        if not self._stopping.is_set() or now > self._ends:
+            return self._stopping.is_set()
+        if self._welcome is None:
+            return bool(self.error or self._refusal) or now - self._started > _GREETING_S
+        return not (self._uploading and self._spool.backlog)
+
+    def _standing(self) -> Standing:
+        silent = self._clock.monotonic() - max(self._heard, self._started)
+        fault = self.error if self._welcome is not None else ""
+        return Standing(
+            self._welcome, silent, self._heartbeat(), self.learner, self._refusal, fault
+        )
 
     def _live(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         """From one connection to its end. After a fault that nobody foresaw there is a new one:
@@ -165,7 +195,7 @@ class Link:
         try:
             with self._connect(context) as self._socket:
                 try:
-                    while not self._stopping.is_set() and not self._is_unheard():
+                    while not self._is_over() and not self._is_unheard():
                         self._step()
                     self._flush_outbox()
                 finally:
@@ -177,19 +207,8 @@ class Link:
             self._stopping.wait(_RESTART_S)
 
     def _connect(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-        socket = context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.sndhwm = 16
-        socket.immediate = True
-        socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 2000
-        socket.heartbeat_ivl, socket.heartbeat_timeout = 500, 1000
-        socket.handshake_ivl = 3000
-        socket.maxmsgsize = Limits().frame_bytes
-        if self._keys is not None:
-            socket.curve_publickey = self._keys.own.public.encode()
-            socket.curve_secretkey = self._keys.own.secret.encode()
-            socket.curve_serverkey = next(self._server_keys).encode()
-        socket.connect(self._address)
+        server_key = next(self._server_keys) if self._keys else ""
+        socket = dial(context, self._address, self._keys and self._keys.own, server_key)
         self._dialled = self._clock.monotonic()
         return socket
 
@@ -201,6 +220,7 @@ class Link:
         return self._clock.monotonic() - max(self._heard, self._dialled) > _REDIAL_S
 
     def _step(self) -> None:
+        self._tidings.tell()
         self._socket.poll(_POLL_MS)
         for _ in range(_BURST):
             if not self._receive():
@@ -295,13 +315,13 @@ class Link:
         self._welcome, self._pulse = welcome, self._heard
         self._complaint = ""
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
-        self._told = ""
+        self._told = self._refusal = ""
         self._resume_uploads()
         self._fetch.resume()
         self._guarded(lambda: self._uplink.begin(welcome.next_seq))
 
     def _lose(self, why: str) -> None:
-        _log.warning("%s: saying hello again", why)
+        _log.debug("%s: saying hello again", why)
         self._welcome, self._next_hello = None, float("-inf")
 
     def _say_heartbeat(self, now: float) -> None:
@@ -348,7 +368,6 @@ class Link:
         self._upload_again = self._clock.monotonic() + pause
         self._uploading, self.error = False, why
         if why != self._told:
-            _log.error("no more uploads: %s", why)
             self._told = why
             self.send(Event("upload_stopped", why[:1000]))
 
@@ -357,7 +376,7 @@ class Link:
         self._uplink.go_back()
 
     def _rejected(self, rejected: Rejected) -> None:
-        why = _words(rejected)
+        why = refusal_of(rejected)
         if rejected.field == "hello":
             if self._welcome is not None:
                 self._lose("the server does not know us")
@@ -369,13 +388,15 @@ class Link:
             self._stop_uploads(why)
         elif rejected.kind == "BlobRequest":
             self._refuse_policy(why)
+        elif rejected.kind == "Hello":
+            self._refusal = why
         else:
             self._complain(why)
 
-    def _complain(self, why: str, level: int = logging.WARNING) -> None:
+    def _complain(self, why: str) -> None:
         """Log what is wrong, once until it is another thing."""
         if why != self._complaint:
-            _log.log(level, "%s", why)
+            _log.warning("%s", why)
         self._complaint = why
 
     def _begin_epoch(self) -> None:
@@ -395,8 +416,8 @@ class Link:
 
     def _refused(self, why: str) -> None:
         """The server will not have us as we are; it may think otherwise some day."""
-        self._complain(why, logging.ERROR)
-        self.error, self._welcome = why, None
+        self.error = self._refusal = why
+        self._welcome = None
         self._next_hello = self._clock.monotonic() + _REFUSED_PAUSE
 
     def _policy(self, message: PolicyOffer | BlobPart) -> None:
@@ -430,11 +451,3 @@ class Link:
             self.send(Event("policy_refused", why[:1000]))
         else:
             self.send(PolicyReport(manifest.experiment, manifest.version, why[:1000]))
-
-
-def _words(rejected: Rejected) -> str:
-    """Why the server refuses a message."""
-    if not rejected.expected:
-        return f"the server: {rejected.got}"
-    what = f"the server refuses {rejected.kind}: {rejected.field}"
-    return f"{what}: expected {rejected.expected}, got {rejected.got}"

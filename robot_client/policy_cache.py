@@ -10,6 +10,7 @@ Every file is written to a temporary name, synced and renamed: a crash leaves it
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 from pathlib import Path
@@ -28,6 +29,7 @@ from robot_client.ports import Policy
 from robot_client.robot import as_action
 from robot_client.schema import NO_POLICY, ActionSpace, space_hash
 
+_log = logging.getLogger(__name__)
 _KEEP = 3
 
 
@@ -65,6 +67,7 @@ class PolicyCache:
         self._ready: queue.SimpleQueue[Policy] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[PolicyReport] = queue.SimpleQueue()
         self._built: int | None = None
+        self._acts = False  # whether any bundle has been built
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="policy-cache", daemon=True)
         for folder in (self._blobs, self._bundles):
@@ -156,7 +159,11 @@ class PolicyCache:
                 return
             number, manifest = known[-1]
             try:
-                self._ready.put(self._build(manifest))
+                policy = self._build(manifest)
+                if not self._acts:
+                    self._acts = True
+                    _log.info("the first policy is here: %s", self._act.told(manifest))
+                self._ready.put(policy)
             except CannotAct as error:  # another run may: the bundle stays
                 self._refuse(manifest, str(error))
                 self._built = number
@@ -205,6 +212,7 @@ class PolicyCache:
         self._refuse(manifest, str(error))
 
     def _refuse(self, manifest: Manifest, reason: str) -> None:
+        _log.error("policy refused: version %d: %s", manifest.version, reason)
         self._reports.put(PolicyReport(manifest.experiment, manifest.version, reason))
 
     def _prune(self) -> None:

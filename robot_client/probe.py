@@ -6,22 +6,23 @@ keys included, starts no session, and leaves nothing behind but a count of refus
 
 from __future__ import annotations
 
-import socket
 import statistics
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import zmq
 
+from robot_client.address import check_address, knock
 from robot_client.clock import Clock
 from robot_client.errors import LinkError, MessageError
-from robot_client.link import CurveKeys, check_address
+from robot_client.link import CurveKeys
 from robot_client.messages import Heartbeat, Rejected, decode, encode
 
 _TIMES = 5
+_WATCH_S = 5.0
+_PAUSE_S = 0.05
 _TICK = Heartbeat(0, -1, "hold", "doctor", 0, 0.0, 0, -1, -1.0, 0.0, "", 0)
 
 
@@ -41,7 +42,7 @@ def round_trip(
     Raises LinkError when nobody answers there, or not to these keys, or in another protocol.
     """
     check_address(address, keys)
-    _knock(address, patience_s)
+    knock(address, patience_s)
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger, dealer.rcvtimeo = 0, int(patience_s * 1000)
         if keys is not None:
@@ -54,28 +55,45 @@ def round_trip(
     return RoundTrip(statistics.median(times), times[-1])
 
 
-def server_clock(url: str, clock: Clock, patience_s: float = 3.0) -> float | None:
-    """Seconds by which the clock of the server at `url` (its REST API) is ahead of this one.
+@dataclass(frozen=True)
+class Offset:
+    """How far a clock is ahead of this one: seconds, and by how much more or less it may be."""
 
-    Good to about half a second, which is what HTTP's Date header tells; None where none answers.
+    ahead_s: float
+    within_s: float
+
+
+def server_clock(url: str, clock: Clock, patience_s: float = 3.0) -> Offset | None:
+    """How far the clock of the server at `url` (its REST API) is ahead of this one.
+
+    HTTP's Date header leaves out the fraction of the second, and a server may write it anew but
+    once a second, later when it is busy. So it is watched until it changes: when that was written,
+    no second had passed since the time that it tells. Answers take their time too, which is part of
+    how far off this may be. None where none answers, or the header stays as it is.
     """
+    before, asked = None, 0.0
+    end = clock.monotonic() + _WATCH_S
+    while clock.monotonic() < end:
+        asked_before, asked = asked, clock.wall()
+        date = _date(f"{url}/api/v1/health", patience_s)
+        if date is None:
+            return None
+        if before is not None and date > before:
+            least, most = date - clock.wall(), date + 1 - asked_before
+            return Offset((least + most) / 2, (most - least) / 2)
+        before = date
+        clock.sleep_until(clock.monotonic() + _PAUSE_S)
+    return None
+
+
+def _date(url: str, patience_s: float) -> float | None:
+    """What the Date header of an answer says, in seconds since 1970."""
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/health", timeout=patience_s) as answer:
+        with urllib.request.urlopen(url, timeout=patience_s) as answer:
             date = answer.headers["Date"]
     except (OSError, ValueError):
         return None
-    # The header leaves out the fraction of the second: on average it is half a second old.
-    return parsedate_to_datetime(date).timestamp() + 0.5 - clock.wall() if date else None
-
-
-def _knock(address: str, patience_s: float) -> None:
-    parts = urlsplit(address)
-    if parts.scheme != "tcp":
-        return
-    try:
-        socket.create_connection((str(parts.hostname), int(parts.port or 0)), patience_s).close()
-    except OSError as error:
-        raise LinkError(f"nobody listens there ({error})") from error
+    return parsedate_to_datetime(date).timestamp() if date else None
 
 
 def _timed(dealer: zmq.Socket[bytes], clock: Clock) -> float:

@@ -8,6 +8,7 @@ raw values of one row in that order.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -81,13 +82,15 @@ class Run:
 
 @dataclass(eq=False)
 class Segment:
-    """One file, its runs, its size, and how much of it has been made durable."""
+    """One file, its runs, its size, how much of it has been made durable, and how many bytes at
+    its end could not be read when it was."""
 
     path: Path
     first_seq: int
     runs: list[Run] = field(default_factory=list)
     size: int = 0
     durable_size: int = 0
+    torn: int = 0
 
     @property
     def next_seq(self) -> int:
@@ -113,8 +116,27 @@ def locked(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise SpoolError(f"{path.parent}: another robot process uses this spool") from error
+        raise SpoolError(
+            f"{path.parent}: another robot process uses this spool; stop it first"
+        ) from error
     return lock
+
+
+def write_mark(lock: int, state: State) -> None:
+    """Leave in the locked file how far the server has acknowledged, for those who look on.
+
+    That is no part of the state: it is not made durable, and counts while the epoch is the same.
+    """
+    with contextlib.suppress(OSError):  # a full disk must not stop what needs none
+        os.pwrite(lock, f"{state.epoch} {state.acked:020d}\n".encode(), 0)
+
+
+def read_mark(path: Path, state: State) -> int:
+    """How far the server has acknowledged: as the state has it, or the mark that came after."""
+    epoch, _, acked = path.read_text().strip().partition(" ")
+    return (
+        max(state.acked, int(acked)) if epoch == state.epoch and acked.isdecimal() else state.acked
+    )
 
 
 def record(payload: bytes) -> bytes:
@@ -162,7 +184,7 @@ def column_values(block: NDArray[np.uint8], column: Column) -> NDArray[Any]:
 def opened(directory: Path) -> tuple[State, list[Segment]]:
     """State and segments of a directory; what does not fit together is set aside."""
     paths = sorted(directory.glob("*.rows"))
-    state = _read_state(directory)
+    state = read_state(directory)
     if state is not None:
         segments = [_scanned(path, state.epoch) for path in paths]
         if _continuous(state, segments):
@@ -179,12 +201,12 @@ def looked_at(directory: Path) -> tuple[State, list[Segment], list[str]]:
     """As `opened`, but nothing is mended: state, segments as far as they can be read, and what is
     wrong with them. Raises SpoolError when the state cannot be read.
     """
-    state = _read_state(directory)
+    state = read_state(directory)
     if state is None:
         raise SpoolError(f"{directory / 'state.json'}: cannot be read")
     segments = [_scanned(path, state.epoch) for path in sorted(directory.glob("*.rows"))]
-    torn = {s.path.name: s.path.stat().st_size - s.size for s in segments}
-    problems = [f"{name}: the last {n} bytes cannot be read" for name, n in torn.items() if n]
+    torn = [s for s in segments if s.torn]
+    problems = [f"{s.path.name}: the last {s.torn} bytes cannot be read" for s in torn]
     if not _continuous(state, segments):
         problems.append("rows are missing in the middle: the robot would set all aside")
     aside = sorted(path.name for path in directory.glob("damaged-*"))
@@ -195,11 +217,17 @@ def _scanned(path: Path, epoch: str) -> Segment:
     """A segment as far as it can be read."""
     segment = Segment(path, int(path.stem) if path.stem.isdecimal() else -1)
     data = path.read_bytes()
+    _scan(segment, data, epoch)
+    segment.torn = len(data) - segment.size
+    return segment
+
+
+def _scan(segment: Segment, data: bytes, epoch: str) -> None:
     records = payloads(data)
     try:
         end, head = next(records)
         if bytes(head) != b"H" + msgpack.packb([FORMAT, epoch, segment.first_seq]):
-            return segment
+            return
         segment.size = end
         for end, payload in records:
             _scan_record(segment, payload)
@@ -207,8 +235,7 @@ def _scanned(path: Path, epoch: str) -> Segment:
     except StopIteration:
         pass
     except (ValueError, TypeError, IndexError, *_OURS, msgpack.UnpackException) as error:
-        _log.error("%s: not readable from byte %d on: %s", path, segment.size, error)
-    return segment
+        _log.error("%s: not readable from byte %d on: %s", segment.path, segment.size, error)
 
 
 def _scan_record(segment: Segment, payload: memoryview) -> None:
@@ -258,7 +285,8 @@ def _set_aside(directory: Path, paths: list[Path]) -> None:
     _log.error("%s: cannot be used; set aside in %s, a new epoch begins", directory, aside)
 
 
-def _read_state(directory: Path) -> State | None:
+def read_state(directory: Path) -> State | None:
+    """The state; None when there is none, or none that can be used."""
     try:
         data = json.loads((directory / "state.json").read_text())
         state = State(**data)

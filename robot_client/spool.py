@@ -2,7 +2,7 @@
 
 One thread appends rows, another reads, acknowledges and makes them durable. The directory holds
 
-    lock           held while a process uses the spool
+    lock           held while a process uses the spool; has the newest mark, for those who look on
     state.json     epoch, acknowledged mark, next episode, experiment; replaced atomically
     spare          room on the disk for the next state, without which nothing may be deleted
     <seq>.rows     segments; the name is the seq of the first row
@@ -43,6 +43,7 @@ from robot_client.segments import (
     opened,
     payloads,
     record,
+    write_mark,
     write_state,
 )
 from robot_client.wire import ARRAY_DTYPES
@@ -223,6 +224,7 @@ class Spool:
                     f"{self._next_seq - 1}: the spool is an old copy; move it away"
                 )
             self._state.acked = max(self._state.acked, next_seq)
+            write_mark(self._lock, self._state)
             with self._rows:
                 ended = self._segments if self._file is None else self._segments[:-1]
                 done = [s for s in ended if s.next_seq <= next_seq]

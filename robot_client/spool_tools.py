@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,40 +14,74 @@ import numpy as np
 from robot_client.durable import write_durably
 from robot_client.errors import SpoolError
 from robot_client.schema import Chunk, Json
-from robot_client.segments import locked, looked_at
+from robot_client.segments import Segment, State, locked, looked_at, read_mark, read_state
 from robot_client.spool import Spool
+
+_LOOKS = 5
 
 
 def waiting(directory: Path) -> Json:
-    """How much waits: the epoch, its seqs, rows, episodes and bytes. Raises SpoolError."""
-    with _opened(directory) as spool:
-        return _about(directory, spool)
+    """How much waits: the epoch, its seqs, rows and bytes, and whether a robot uses the spool.
+
+    Nothing is mended, and a robot is not disturbed. Raises SpoolError.
+    """
+    return {k: v for k, v in verify(directory).items() if k != "problems"}
 
 
 def verify(directory: Path) -> Json:
     """Compare every row that waits with its checksum. Nothing is mended.
 
-    Returns `waiting` with `problems`, which is empty where all is whole. Raises SpoolError when the
-    spool is in use, or none.
+    Returns `waiting` with `problems`, which is empty where all is whole. Raises SpoolError when it
+    is no spool.
     """
     _refuse_none(directory)
-    lock = locked(directory / "lock")
+    lock = _free(directory)
     try:
-        state, segments, problems = looked_at(directory)
+        state, segments, problems = (
+            looked_at(directory) if lock is not None else _looked_on(directory)
+        )
+        first = read_mark(directory / "lock", state)
     except OSError as error:
         raise SpoolError(f"{directory}: {error}") from error
     finally:
-        os.close(lock)
-    next_seq = max([state.acked, *(segment.next_seq for segment in segments)])
+        if lock is not None:
+            os.close(lock)
+    next_seq = max([first, *(segment.next_seq for segment in segments)])
     return {
         "directory": str(directory),
         "epoch": state.epoch,
-        "first_seq": state.acked,
+        "first_seq": first,
         "next_seq": next_seq,
-        "rows": next_seq - state.acked,
+        "rows": next_seq - first,
         "bytes": sum(segment.size for segment in segments),
+        "in_use": lock is None,
         "problems": problems,
     }
+
+
+def _free(directory: Path) -> int | None:
+    """The lock of a spool, or None while a robot has it."""
+    try:
+        return locked(directory / "lock")
+    except SpoolError:
+        return None
+
+
+def _looked_on(directory: Path) -> tuple[State, list[Segment], list[str]]:
+    """`looked_at` while a robot writes and deletes: again, if something changed under our eyes.
+
+    Raises SpoolError when that does not help.
+    """
+    found = None
+    for _ in range(_LOOKS):
+        with contextlib.suppress(FileNotFoundError):  # delivered meanwhile
+            state = read_state(directory)
+            found = looked_at(directory)
+            if not found[2] and read_state(directory) == state:
+                break
+    if found is None:
+        raise SpoolError(f"{directory}: it changes too fast to be read; stop the robot")
+    return found
 
 
 def export(directory: Path, out: Path) -> Json:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from robot_client.errors import SchemaError
 from robot_client.messages import ANY_EPISODE, Command, Heartbeat, Hello, Upload, Verb
+from robot_client.names import robot_name
 from robot_client.schema import (
     MAX_NAME_BYTES,
     Chunk,
@@ -94,9 +95,9 @@ class SessionInfo:
 
 def declared_fields(hello: Hello) -> dict[str, Field]:
     """The columns that a hello promises. Raises SchemaError naming what is wrong with it."""
-    for name, text in (("robot", hello.robot), ("epoch", hello.epoch)):
-        if not is_name(text):
-            raise SchemaError(name, f"1 to {MAX_NAME_BYTES} printable bytes", repr(text)[:80])
+    robot_name(hello.robot, "robot")
+    if not is_name(hello.epoch):
+        raise SchemaError("epoch", f"1 to {MAX_NAME_BYTES} printable bytes", repr(hello.epoch)[:80])
     if not hello.control_hz > 0:
         raise SchemaError("control_hz", "a positive number", hello.control_hz)
     task = Task.from_json(hello.task)

@@ -292,7 +292,14 @@ class Counter:
 
     def spool(self):
         """What waits in the spool of a robot that does not run."""
-        command = [sys.executable, "-m", "robot_client.cli", "spool", str(self.home / "spool")]
+        command = [
+            sys.executable,
+            "-m",
+            "robot_client.cli",
+            "spool",
+            "--json",
+            str(self.home / "spool"),
+        ]
         done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
         return json.loads(done.stdout)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from robot_client import keys
-from robot_client.cli import _keys, main
+from robot_client.cli import main
+from robot_client.command_line import _keys
 from robot_client.errors import LinkError
 
 SERVER, NEXT = keys.generate().public, keys.generate().public
@@ -67,6 +68,18 @@ def test_the_server_is_trusted_by_its_newest_key_and_the_one_before(home: Path, 
     for key in (str(file), NEXT):
         assert enrol(capsys, f"--server-key={key}")["server"] == NEXT
         assert (used().server, used().former) == (NEXT, (SERVER,))
+
+
+def test_only_what_is_left_to_do_is_told(home: Path, capsys) -> None:
+    made = enrol(capsys)
+    assert not made["enrolled"]
+    argv = ["enrol", "--name", "arm 1", f"--server-key={SERVER}"]
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    assert "dreamfleet keys" not in printed
+    assert "dreamfleet-robot run ROBOT --name 'arm 1' --server" in printed
+    assert main([*argv, "--replace"]) == 0  # a key that the server has not seen
+    assert "dreamfleet keys rotate 'arm 1' --key=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", ["nothing.pub", "x" * 41])

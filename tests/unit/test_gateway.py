@@ -233,6 +233,8 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         await refused(await stranger.ask(upload(0, 5)), "Upload", "hello", False)
         await refused(await stranger.ask(BEAT), "Heartbeat", "hello", False)
         await refused(await bad.hello(epoch=""), "Hello", "epoch", True)
+        for name in ("../../x", ".x", "-x", "a/b", "x" * 65, ""):
+            await refused(await bad.ask(replace(HELLO, robot=name)), "Hello", "robot", True)
         await refused(await bad.hello(task={"name": 3}), "Hello", "task.name", True)
         await refused(await bad.hello(first_seq=4), "Hello", "first_seq", True)
         box = {"type": "box"}
@@ -263,7 +265,7 @@ def test_every_wrong_message_names_its_field_and_nobody_else_notices(serve):
         (info,) = (s for s in gateway.sessions() if s.robot == "bad")
         assert info.rejected["columns.camera"] == 1
         assert info.rows == 5
-        assert gateway.refused == 22
+        assert gateway.refused == 28
 
     serve(scenario)
 

@@ -116,6 +116,24 @@ def test_a_lost_chunk_is_sent_again(setup: Setup) -> None:
     until(lambda: link.backlog == 0)
 
 
+def test_the_end_awaits_what_the_server_has_yet_to_acknowledge(setup: Setup) -> None:
+    link = setup.link(setup.server.bind())
+    setup.server.welcome()
+    until(lambda: link.connected)
+    fill(setup.spool, 0, 3)
+    setup.spool.append(0, row(3, last=True))
+    closing = threading.Thread(target=link.close)
+    closing.start()
+    seen = 0
+    while seen < 4:
+        upload = setup.server.want(Upload)
+        seen = upload.first_seq + len(upload.columns["policy_version"])
+    assert setup.spool.backlog == 4
+    setup.server.send(Ack(setup.spool.epoch, 4))
+    closing.join()
+    assert setup.spool.backlog == 0
+
+
 def test_a_server_that_comes_back_is_told_what_it_lacks(setup: Setup) -> None:
     fill(setup.spool, 0, 3 * 64)
     link = setup.link(setup.server.bind())

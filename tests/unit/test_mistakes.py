@@ -97,7 +97,7 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch):
 
 def test_training_tells_how_far_it_is_and_what_is_kept(tmp_path):
     said, clock = io.StringIO(), ManualClock()
-    console = Console(file=said, width=200)
+    console = Console(file=said, width=2000)
     progress = Progress(100, 2, tmp_path, console, clock)
     progress.__enter__()
     progress.show(Standing(10, 3, -1.5, 0))

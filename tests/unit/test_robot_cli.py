@@ -15,8 +15,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-import robot_client.cli
+import robot_client.command_line
 from robot_client.cli import main
+from robot_client.halting import halted_by_signals
 from robot_client.policy_cache import PolicyCache
 from robot_client.robots import make_robot
 from robot_client.schema import Source
@@ -67,7 +68,7 @@ def test_it_acts_from_its_cache_with_no_server(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["episode"]["policy_version"] for line in lines[:2]] == [4, 4]
     assert lines[2]["summary"]["rows"] == 12
-    assert main(["spool", str(tmp_path / "spool")]) == 0
+    assert main(["spool", "--json", str(tmp_path / "spool")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["first_seq"], found["next_seq"], found["rows"]) == (0, 12, 12)
     spool = Spool(tmp_path / "spool")
@@ -79,6 +80,25 @@ def test_it_acts_from_its_cache_with_no_server(
     assert chunk.columns["source"].tolist() == [Source.POLICY] * 6
     np.testing.assert_allclose(chunk.columns["action"][0], [0.3, 0.3], rtol=1e-6)
     spool.close()
+
+
+def test_people_get_lines_with_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill_cache(tmp_path / "cache", make_robot(SPEC))
+    argv = [a for a in arguments(tmp_path, "--episodes", "1", "--eval") if a != "--json"]
+    assert main([*argv, "--plan", '{"horizon": 5}']) == 0
+    said = capsys.readouterr()
+    first, summary, latency, *_ = said.out.splitlines()
+    assert first == "episode 0: 5 steps, return 6.0, policy 4, time limit"
+    assert summary == "1 episode, 5 steps, 6 rows recorded; 1 policy taken up; 0 ticks missed"
+    assert latency.startswith("choosing an action took ")
+    assert " ms, and " in latency
+    told = [line.removeprefix("dreamfleet-robot: ") for line in said.err.splitlines()]
+    assert "the first policy is here: version 4" in told[0]
+    assert "--plan has no effect" in told[0]
+    assert told[1].startswith(f"no server at {CLOSED} has answered: nobody listens there")
+    assert told[1].endswith("acting on with version 4")
+    assert told[2].startswith("6 rows are on this disk and not yet delivered")
+    assert len(told) == 3
 
 
 def test_a_policy_that_cannot_plan_is_not_run_as_a_planner(
@@ -110,12 +130,25 @@ def test_spool_without_a_folder_lists_every_robot_of_this_machine(
     left, used = (tmp_path / ".dreamfleet" / name / "spool" for name in ("a", "b"))
     Spool(left).close()
     spool = Spool(used)
-    assert main(["spool"]) == 0
-    spool.close()
+    for seq in range(12):
+        spool.append(0, {"reward": np.asarray(seq, np.float32)})
+    spool.ack(7)
+    assert main(["spool", "--json"]) == 0
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (first["directory"], first["rows"]) == (str(left), 0)
-    assert second["directory"] == str(used)
-    assert "another robot process uses this spool" in second["error"]
+    assert (first["directory"], first["rows"], first["in_use"]) == (str(left), 0, False)
+    assert (second["directory"], second["rows"], second["in_use"]) == (str(used), 5, True)
+    assert main(["spool", str(used), "--verify"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{used}: 5 rows to be delivered; a robot is using it",
+        "  numbers 7 to 11; 0.2 kB on disk",
+        "  every row is whole",
+    ]
+    assert main(["spool", str(used), "--discard", "5"]) == 1
+    assert "another robot process uses this spool; stop it first" in capsys.readouterr().err
+    assert spool.append(0, {"reward": np.asarray(12, np.float32)}) == 12  # nothing was mended
+    spool.close()
+    assert main(["spool", str(left)]) == 0
+    assert capsys.readouterr().out == f"{left}: nothing to be delivered\n"
 
 
 def test_check_says_whether(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +157,12 @@ def test_check_says_whether(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "counting", "--unseeded", "--options", '{"action": "box"}']) == 0
     assert main(["check", "counting"]) == 1
     assert "reset(0) twice" in capsys.readouterr().err
+    assert main(["check", "counting", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["robot"], found["keeps_contract"]) == ("counting", False)
+    assert "reset(0) twice" in found["problem"]
+    assert main(["check", "gym:CartPole-v1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["keeps_contract"]
 
 
 def test_a_robot_can_be_fitted_to_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +280,7 @@ def test_it_stops_when_its_parent_dies(tmp_path: Path) -> None:
 
 def test_the_command_line_starts_light() -> None:
     heavy = ["onnxruntime", "torch", "fastapi", "pybullet", "zmq", "sim", "server"]
-    code = f"import sys, robot_client.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, robot_client.command_line; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -258,7 +297,7 @@ def test_a_second_signal_breaks_off_what_runs_by_way_of_stop(
         signal.raise_signal(signal.SIGINT)
 
     robot.hooks["reset"] = reset
-    monkeypatch.setattr(robot_client.cli, "make_robot", lambda *_: robot)
+    monkeypatch.setattr(robot_client.command_line, "make_robot", lambda *_: robot)
     fill_cache(tmp_path / "cache", robot)
     assert main(arguments(tmp_path)) == 130
     assert robot.calls[-3:] == ["reset", "stop", "close"]
@@ -266,7 +305,7 @@ def test_a_second_signal_breaks_off_what_runs_by_way_of_stop(
 
 def test_a_signal_that_comes_while_the_event_is_looked_at_is_not_waited_for() -> None:
     """As if it came within `wait`, which holds the lock of a common event at moments."""
-    halted = robot_client.cli._halted(with_parent=False)
+    halted = halted_by_signals()
     with halted._cond:
         signal.raise_signal(signal.SIGTERM)
     assert halted.wait(60)
@@ -276,7 +315,8 @@ def test_a_parent_that_died_before_the_watch_began_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ctypes, "CDLL", Mock())  # nobody is to end these tests
-    assert not robot_client.cli._halted(with_parent=True).wait(0.1)
+    parent = os.getppid()
+    assert not halted_by_signals(parent).wait(0.1)
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert robot_client.cli._halted(with_parent=True).is_set()
-    assert not robot_client.cli._halted(with_parent=False).is_set()
+    assert halted_by_signals(parent).is_set()
+    assert not halted_by_signals().is_set()

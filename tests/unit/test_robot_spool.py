@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> Any:
-    assert main(["spool", *arguments]) == status
+    assert main(["spool", "--json", *arguments]) == status
     return json.loads(capsys.readouterr().out)
 
 
