@@ -115,16 +115,14 @@ class Link:
         self._hello_pause = _HELLO_MIN
         self._next_sync = self._clock.monotonic() + _SYNC_S
         self._uploading, self._upload_again, self._told = True, float("inf"), ""
-        self._refusal = ""  # of our Hello, as the server last gave it
-        self._complaint = ""  # of another message
+        self._refusal = self._complaint = ""  # of our Hello, and of another message
         self._tidings = Tidings(address, keys is not None, self._standing, clock)
         self._started = self._ends = clock.monotonic()
         self.learner = "none"
         """State of the learner as the last Pulse gave it."""
         self.error = ""
         """Why the link, or its uploads, have been given up; empty while all is well."""
-        self.bad_messages = 0
-        """Messages from the server that could not be decoded."""
+        self.bad_messages = 0  # from the server that could not be decoded
 
     @property
     def connected(self) -> bool:
@@ -207,8 +205,8 @@ class Link:
             self._stopping.wait(_RESTART_S)
 
     def _connect(self, context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-        server_key = next(self._server_keys) if self._keys else ""
-        socket = dial(context, self._address, self._keys and self._keys.own, server_key)
+        own = self._keys.own if self._keys else None
+        socket = dial(context, self._address, own, next(self._server_keys, ""))
         self._dialled = self._clock.monotonic()
         return socket
 
@@ -313,9 +311,8 @@ class Link:
             self._refuse_to_move()
             return
         self._welcome, self._pulse = welcome, self._heard
-        self._complaint = ""
         self._hello_pause, self._next_heartbeat = _HELLO_MIN, float("-inf")
-        self._told = self._refusal = ""
+        self._told = self._refusal = self._complaint = ""
         self._resume_uploads()
         self._fetch.resume()
         self._guarded(lambda: self._uplink.begin(welcome.next_seq))

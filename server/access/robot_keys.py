@@ -11,8 +11,9 @@ from pathlib import Path
 
 from robot_client import keys
 from robot_client.clock import Clock, SystemClock
+from robot_client.errors import SchemaError
 from robot_client.keys import KeyPair
-from robot_client.schema import MAX_NAME_BYTES, is_name
+from robot_client.names import robot_name
 from server.access.register import Entry, Register, Uses, changing_folder
 from server.curve import Curve
 from server.errors import AccessError, Conflict, Invalid, NotFound
@@ -132,8 +133,10 @@ def _valid_of(entries: Mapping[str, RobotKey], robot: str, now: float) -> list[R
 
 
 def _add(entries: dict[str, RobotKey], robot: str, key: str, by: str, now: float) -> RobotKey:
-    if not is_name(robot):
-        raise Invalid("robot", f"1 to {MAX_NAME_BYTES} printable bytes", repr(robot)[:80])
+    try:
+        robot_name(robot, "robot")
+    except SchemaError as error:
+        raise Invalid(error.field, error.expected, error.got) from error
     if not keys.is_public(key):
         raise Invalid(
             "key", "40 characters of Z85, as dreamfleet-robot enrol prints", repr(key[:80])
