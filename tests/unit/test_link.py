@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import zmq
 
-from robot_client import keys, spool
+from robot_client import spool
 from robot_client import link as link_module
 from robot_client.bundle import sha256
-from robot_client.errors import LinkError, SpoolError
-from robot_client.link import CurveKeys, check_address
+from robot_client.errors import SpoolError
 from robot_client.messages import (
     ANY_EPISODE,
     Ack,
@@ -339,36 +338,6 @@ def test_a_policy_that_the_server_no_longer_has_is_given_up(setup: Setup) -> Non
     assert setup.server.want(PolicyReport).version == 4
     setup.server.send(PolicyOffer({"format": 99}))
     assert setup.server.want(Event).kind == "policy_refused"
-
-
-def curve(server: keys.KeyPair) -> CurveKeys:
-    return CurveKeys(keys.generate(), server.public)
-
-
-def test_curve_with_the_right_server_key_works(setup: Setup) -> None:
-    pair = keys.generate()
-    link = setup.link(setup.server.bind(pair.secret.encode()), curve(pair))
-    setup.server.welcome()
-    until(lambda: link.connected)
-
-
-def test_a_server_with_another_key_hears_nothing(setup: Setup) -> None:
-    setup.server.socket.rcvtimeo = 700
-    setup.link(setup.server.bind(keys.generate().secret.encode()), curve(keys.generate()))
-    with pytest.raises(zmq.Again):
-        setup.server.receive()
-
-
-def test_other_machines_need_keys() -> None:
-    for far in ("tcp://192.168.0.2:5700", "tcp://robots.example:5700", "tcp://0.0.0.0:5700"):
-        with pytest.raises(LinkError, match="dreamfleet keys"):
-            check_address(far, None)
-        check_address(far, curve(keys.generate()))
-    for near in ("tcp://127.0.0.1:5700", "tcp://localhost:1", "tcp://[::1]:5", "ipc:///x"):
-        check_address(near, None)
-    for bad in ("127.0.0.1:5700", "tcp://127.0.0.1", "tcp://127.0.0.1:x", "http://localhost:1"):
-        with pytest.raises(LinkError, match="expected an address"):
-            check_address(bad, None)
 
 
 def test_a_fault_that_nobody_foresaw_costs_one_connection(setup: Setup) -> None:
