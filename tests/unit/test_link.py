@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import zmq
 
-from robot_client import spool
 from robot_client import link as link_module
+from robot_client import spool
 from robot_client.bundle import sha256
 from robot_client.errors import SpoolError
 from robot_client.messages import (
