@@ -47,9 +47,9 @@ def check_agent(make: MakeAgent, observation_space: spaces.Dict, action_space: A
     ]
     if not isinstance(first.demand, Nothing):
         check_training(first, second, batches)
-        check_resuming(first, make(), batches[-1])
-        for name, data in first.report(batches[0]).items():
-            assert data.ndim in (3, 4), f"report {name}: expected (T, H, W, C) or (T, K, 2)"
+        third = make()
+        check_resuming(first, third, batches[-1])
+        check_reporting(first, third, batches[0])
 
 
 def check_acting(acting: Acting, observation_space: spaces.Dict, action_space: ActionSpace) -> None:
@@ -125,6 +125,15 @@ def check_resuming(trained: Agent, fresh: Agent, batch: Tensors) -> None:
     why = "a loaded agent must go on as the saved one"
     _assert_equal(trained.train(batch).metrics, fresh.train(batch).metrics, why)
     _assert_equal(trained.state_dict(), fresh.state_dict(), why)
+
+
+def check_reporting(shown: Agent, other: Agent, batch: Tensors) -> None:
+    """Of two agents that are alike, the one that reports learns on as the one that does not."""
+    for name, data in shown.report(batch).items():
+        assert data.ndim in (3, 4), f"report {name}: expected (T, H, W, C) or (T, K, 2)"
+    why = "what is learned must not depend on reports"
+    _assert_equal(shown.state_dict(), other.state_dict(), why)
+    _assert_equal(shown.train(batch).metrics, other.train(batch).metrics, why)
 
 
 def random_batch(

@@ -39,6 +39,7 @@ from agents.blocks.state import (
     flat_state,
     load_flat_state,
     restore_generator,
+    twin,
 )
 from agents.dream.controller import Controller, Sees
 from agents.dream.dreaming import Dreamt, dream
@@ -226,21 +227,27 @@ class WorldModels(Agent):
         return Learned({name: value.to(self.device) for name, value in metrics.items()})
 
     def report(self, batch: Tensors) -> dict[str, torch.Tensor]:
-        """Windows beside what V makes of them, and what M dreams under C."""
+        """Windows beside what V makes of them, and what M dreams under C.
+
+        What is learned does not depend on it.
+        """
+        mean, chance = self.population.vectors[:1], twin(self._generator)
         with torch.no_grad():
             obs = {key: batch[key][:_DREAMS] for key in self.seen.pictures}
             pixels = self.seen.pixels(obs)
             code, _ = self.vae.encoder(pixels.flatten(0, 1))
             drawn = self.vae.decoder(code).reshape(pixels.shape)
-            dreamt = self.dream(self.population.vectors[:1], _DREAMS, _DREAM_STEPS).senses
+            dreamt = self.dream(mean, _DREAMS, _DREAM_STEPS, chance).senses
             dreams = self.vae.decoder(dreamt[..., : self.config.latent].flatten(0, 1))
             pictures = dreams.reshape(*dreamt.shape[:2], *pixels.shape[2:])
         first = self.seen.channels[0]
         return {"seen": films([pixels, drawn], first), "dreamt": shown(pictures, first)}
 
-    def dream(self, vectors: torch.Tensor, episodes: int, steps: int) -> Dreamt:
+    def dream(
+        self, vectors: torch.Tensor, episodes: int, steps: int, chance: torch.Generator
+    ) -> Dreamt:
         """Episodes in M, so many for each of the controllers (P, n), from starts that were seen."""
-        starts = self.starts.draw(episodes, self._generator)
+        starts = self.starts.draw(episodes, chance)
         return dream(
             self.model,
             self.controller,
@@ -249,7 +256,7 @@ class WorldModels(Agent):
             starts,
             steps,
             self.config.temperature,
-            self._generator,
+            chance,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -296,7 +303,8 @@ class WorldModels(Agent):
         if self.config.evolve == "dream":
             self._sense(batch)  # for the starts that are in it
             vectors = self.population.vectors[1:]
-            dreamt = self.dream(vectors, self.config.episodes, self.config.dream_steps)
+            episodes, steps = self.config.episodes, self.config.dream_steps
+            dreamt = self.dream(vectors, episodes, steps, self._generator)
             scores = dreamt.returns.reshape(len(vectors), -1).mean(-1)
             self.contest.tell(scores.double().cpu().numpy())
         mean, best = self.contest.told

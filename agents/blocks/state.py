@@ -45,6 +45,13 @@ def load_flat_state(parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         part.load_state_dict(own)
 
 
+def twin(generator: torch.Generator) -> torch.Generator:
+    """One that draws what the generator would draw next, which stays where it is."""
+    found = torch.Generator(generator.device)
+    found.set_state(generator.get_state())
+    return found
+
+
 def restore_generator(generator: torch.Generator, state: torch.Tensor) -> None:
     """Go on from a generator's state; from one of another kind of device, go on at random."""
     if state.shape == generator.get_state().shape:

@@ -27,6 +27,7 @@ from agents.blocks.state import (
     flat_state,
     load_flat_state,
     restore_generator,
+    twin,
 )
 from agents.blocks.views import frozen_view
 from agents.errors import UnsupportedSpace
@@ -283,10 +284,11 @@ class WorldAgent(Agent):
         """Open-loop prediction: sees 5 rows, then the actions only, until the window ends.
 
         Images: truth above prediction above error, (T, 3 H, windows * W, C). Vectors: the first
-        window's truth and prediction, (T, K, 2).
+        window's truth and prediction, (T, K, 2). What is learned does not depend on it.
         """
         few = {name: tensor[:_REPORTED] for name, tensor in batch.items()}
-        noise = self.draw(*few[REWARD].shape).posterior
+        latent, chance = self.world.rssm.latent, twin(self._generator)
+        noise = self._sample(latent.noise, *few[REWARD].shape, *latent.shape, generator=chance)
         decoder = self.world.decoder
         pred = self.world.open_loop(few, noise, _SEEN)
         return {
@@ -321,7 +323,10 @@ class WorldAgent(Agent):
             parts["value"] = [*self.behaviour.value.parameters()]
         return parts | ({"ensemble": ensemble} if ensemble else {})
 
-    def _sample(self, kind: str, *shape: int) -> torch.Tensor:
+    def _sample(
+        self, kind: str, *shape: int, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        generator = generator or self._generator
         if kind == "normal":
-            return torch.randn(shape, generator=self._generator, device=self.device)
-        return gumbel(shape, self._generator)
+            return torch.randn(shape, generator=generator, device=self.device)
+        return gumbel(shape, generator)

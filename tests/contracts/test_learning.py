@@ -130,6 +130,32 @@ TOYS = {
             "dream_steps": 50,
         },
     ),
+    "world-models-robots": Toy(  # from pictures too; each candidate is tried by the robot once
+        "world-models",
+        'tests.unit.follow:Follow {"camera": true}',
+        2500,
+        -2.5,
+        ratio=8.0,
+        min_rows=50,
+        config={
+            "batch_size": 4,
+            "batch_length": 4,
+            "burn_in": 1,
+            "latent": 1,
+            "frames": 16,
+            "units": 2,
+            "components": 1,
+            "sees": "z",
+            "collect_episodes": 10,
+            "vision_learning_rate": 3e-3,
+            "vision_updates": 300,
+            "memory_updates": 10,
+            "population": 6,
+            "episodes": 1,
+            "deviation": 1.0,
+            "evolve": "robots",
+        },
+    ),
 }
 
 

@@ -9,17 +9,25 @@ from robot_client.robot import Reading
 from robot_client.schema import Task
 
 STEPS = 10
+SIDE = 16
 
 
 class Follow:
     """A number is shown at each step, and the reward is minus what the action is away from it. Who
-    does nothing loses 5 in an episode, who acts at random 6.7."""
+    does nothing loses 5 in an episode, who acts at random 6.7.
+
+    Args:
+        camera: whether it is shown as the brightness of a picture instead.
+    """
 
     control_hz = 20.0
     task = Task("follow", STEPS)
 
-    def __init__(self) -> None:
-        self.observation_space = spaces.Dict(shown=spaces.Box(-1, 1, (1,), np.float32))
+    def __init__(self, camera: bool = False) -> None:
+        number = spaces.Box(-1, 1, (1,), np.float32)
+        picture = spaces.Box(0, 255, (SIDE, SIDE, 1), np.uint8)
+        self.observation_space = spaces.Dict(shown=picture if camera else number)
+        self._camera = camera
         self.action_space = spaces.Box(-1, 1, (1,), np.float32)
         self._rng = np.random.default_rng(0)
         self._shown, self._reward = np.zeros(1, np.float32), 0.0
@@ -42,7 +50,10 @@ class Follow:
 
     def observe(self) -> Reading:
         """The number that is shown."""
-        return Reading({"shown": self._shown.copy()}, self._reward)
+        shown: np.ndarray = self._shown.copy()
+        if self._camera:
+            shown = np.full((SIDE, SIDE, 1), 127.5 * (1 + shown[0]), np.uint8)
+        return Reading({"shown": shown}, self._reward)
 
     def stop(self) -> None:
         """It is at rest by itself."""
