@@ -32,6 +32,7 @@ class Slow:
     def find_spec(self, name, *_):
         if name == "server.cli":
             os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 sys.meta_path.insert(0, Slow())
 from server.__main__ import main
 main()
