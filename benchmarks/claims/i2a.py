@@ -100,6 +100,7 @@ def judge(values: Values) -> Verdict:
     gain = means["depth 3"] - means["copy 3"]
     steps = _ahead(values, "depth 3", "A2C")
     learned = _ahead(values, "A2C", "random") and _ahead(values, "poor 3", "random")
+    early = "" if learned else " (after as many steps the path alone has learned nothing to keep)"
     return in_parts(
         {
             "imagination helps": gain >= GATE,
@@ -109,7 +110,7 @@ def judge(values: Values) -> Verdict:
             "a wrong model is ignored": learned and not _ahead(values, "A2C", "poor 3"),
         },
         f"three steps add {gain:.2f} to the copy's share, the gate is {GATE:g};"
-        f" {ranges(values, 2)}",
+        f" {ranges(values, 2)}{early}",
     )
 
 
