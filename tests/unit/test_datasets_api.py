@@ -109,7 +109,9 @@ def test_an_experiment_begins_with_a_dataset_and_learns_before_a_robot_comes(tmp
         await house.ask("POST", f"/experiments/{made}/start")
         await house.until(made, lambda view: view["learner"]["state"] == "running")
         assert house.join(**SPACES) == made
-        with pytest.raises(SchemaError, match=r"observation_space.camera: expected none, as experiment"):
+        with pytest.raises(
+            SchemaError, match=r"observation_space.camera: expected none, as experiment"
+        ):
             house.join("other", observation=OTHER, action=SPACES["action"])
         store = ReplayStore(house.service.settings.experiment_dir(made) / "replay", readonly=True)
         assert (store.rows, store.verify().problems) == (92, ())
