@@ -245,7 +245,7 @@ class EmergencyStop:
         self._disk = threading.Lock()  # held while the file changes
         self.pulls = 0  # so far: one may be over before the loop looks
         self.reason = ""
-        self._kept = path is not None and path.exists()  # whether the file is there, or about to be
+        self._kept = path is not None and path.exists()  # whether the file is there
         if path is not None and self._kept:  # empty if the disk was full
             self.reason = path.read_text(errors="replace") or "emergency stop before a restart"
 
@@ -264,8 +264,7 @@ class EmergencyStop:
             return
         with self._disk:  # the robot stands: whoever else pulls may wait
             if self.reason and not self._kept:
-                self._kept = True
-                _latch(self._path, reason)
+                self._kept = _latch(self._path, reason)  # else the next pull tries again
 
     def release(self) -> None:
         """Let the robot act again."""
@@ -298,13 +297,18 @@ class Ladder:
         return Verdict(Rung.FRESH, "")
 
 
-def _latch(path: Path, reason: str) -> None:
-    """Whoever stops a robot may well cut its power next: it must not move when that returns."""
+def _latch(path: Path, reason: str) -> bool:
+    """Whoever stops a robot may well cut its power next: it must not move when that returns.
+
+    Returns whether the file is there to stay.
+    """
     with suppress(OSError):  # on a full disk the file's name is enough
         path.write_text(reason)
     with suppress(OSError):
         sync_file(path)
         sync_directory(path.parent)
+        return True
+    return False
 
 
 def silence_limit(control_hz: float) -> float:

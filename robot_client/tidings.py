@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TextIO
 
 from robot_client.address import knock
@@ -23,6 +25,7 @@ _log = logging.getLogger(__name__)
 AGAIN_S: Final = 30.0
 PATIENCE_S: Final = 3.0  # of silence, before anybody is told; a Hello is said every two seconds
 _KNOCK_S: Final = 0.5
+_NAME_S: Final = 2.0  # longer is not waited at the end for what a name stands for
 _LOOK_S: Final = 0.3
 _STILL: Final = ("stop", "estop", "hold")
 
@@ -51,6 +54,9 @@ class Standing:
 class Tidings:
     """Tells how one robot stands.
 
+    What keeps a server from answering is found in another thread: the name of a host may take long
+    to look up, and the link's own thread brings emergency stops.
+
     Args:
         address: the server's.
         keyed: whether the robot has keys.
@@ -66,6 +72,7 @@ class Tidings:
         self._server, self._robot, self._rows = _Topic(), _Topic("fine"), _Topic()
         self._acted = clock.monotonic()  # when it last did, or could not for want of a server
         self._met = False  # whether the server was ever there
+        self._asking: threading.Thread | None = None
 
     def tell(self) -> None:
         """Look, if it is time to, and tell what is new."""
@@ -77,13 +84,14 @@ class Tidings:
         self._tell_server(found, now)
         self._tell_robot(found, now)
         if found.fault:
-            self._rows.trouble(now, lambda: found.fault)
+            self._rows.trouble(now, found.fault)
 
     def end(self) -> None:
         """The link ends: what a person should know who starts nothing more."""
         found = self._look()
         if not self._met and not self._server.told:
-            self._server.trouble(self._clock.monotonic(), lambda: self._absence(found, ever=True))
+            self._tell_absence(found, self._clock.monotonic(), ever=True)
+        self.wait(_NAME_S)
         if found.beat.backlog_rows:
             _log.warning(
                 "%d rows are on this disk and not yet delivered: they go to the server when the "
@@ -98,11 +106,29 @@ class Tidings:
             self._server.fine(f"connected{again} to {where}", key=found.welcome.experiment)
             self._met = True
         elif found.refusal:
-            self._server.trouble(now, lambda: f"{self._address}: {found.refusal}; retrying")
+            self._server.trouble(now, f"{self._address}: {found.refusal}; retrying")
         elif found.silent_s >= PATIENCE_S:
-            self._server.trouble(now, lambda: self._absence(found))
+            self._tell_absence(found, now)
 
-    def _absence(self, found: Standing, ever: bool = False) -> str:
+    def wait(self, timeout_s: float) -> None:
+        """Let a line come whose reason is being looked for."""
+        if self._asking is not None:
+            self._asking.join(timeout_s)
+
+    def _tell_absence(self, found: Standing, now: float, ever: bool = False) -> None:
+        if self._asking is not None and self._asking.is_alive():
+            return
+        if self._server.is_due(now):
+            ask = partial(self._ask, found, ever)
+            self._asking = threading.Thread(target=ask, name="knock", daemon=True)
+            self._asking.start()
+
+    def _ask(self, found: Standing, ever: bool) -> None:
+        text = self._absence(found, ever)
+        if self._server.told:  # else it has come meanwhile
+            _log.warning("%s", text)
+
+    def _absence(self, found: Standing, ever: bool) -> str:
         version = found.beat.policy_version
         acts = f"acting on with version {version}" if version != NO_POLICY else "there is no policy"
         answers = "has answered" if ever else "answers any more" if self._met else "answers yet"
@@ -130,7 +156,7 @@ class Tidings:
             learner = (
                 f" (the learner is {found.learner})" if beat.policy_version == NO_POLICY else ""
             )
-            self._robot.trouble(now, lambda: f"{beat.safety}: {beat.reason}{learner}")
+            self._robot.trouble(now, f"{beat.safety}: {beat.reason}{learner}")
 
 
 class _Topic:
@@ -144,11 +170,17 @@ class _Topic:
         self.told = False  # trouble, whose end has not been told
         self._at, self._fine = float("-inf"), fine
 
-    def trouble(self, now: float, text: Callable[[], str]) -> None:
-        """There is trouble, whose text may take a moment to find."""
-        if now - self._at >= AGAIN_S:
+    def is_due(self, now: float) -> bool:
+        """Whether trouble is to be told now, by who asks."""
+        due = now - self._at >= AGAIN_S
+        if due:
             self._at, self.told = now, True
-            _log.warning("%s", text())
+        return due
+
+    def trouble(self, now: float, text: str) -> None:
+        """There is trouble."""
+        if self.is_due(now):
+            _log.warning("%s", text)
 
     def fine(self, text: str, key: str = "fine") -> None:
         """All is well; told at first, after trouble, and when the key is another."""

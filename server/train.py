@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from robot_client.arguments import json_object
 from robot_client.errors import DreamfleetError, FieldError
 from server.commands.exits import exit_code
 from server.errors import Invalid, ServerError
@@ -59,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=_whole(1), default=4000, help=of_all)
     add("--seed", type=_whole(0, _SEEDS), default=0, help="of everything (default: %(default)s)")
     add("--preset", help="of the agent's settings (default: laptop if there is one)")
-    add("--config", type=_object, default={}, help="further settings of it, as a JSON object")
-    add("--options", type=_object, default={}, help="of each robot, as a JSON object")
+    add("--config", type=json_object, default={}, help="further settings of it, as a JSON object")
+    add("--options", type=json_object, default={}, help="of each robot, as a JSON object")
     replayed = "replayed rows per row (default: %(default)s)"
     add("--train-ratio", type=_positive, default=96.0, help=replayed)
     before = "rows before the first update (default: %(default)s)"
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     at_end = "played at the end without exploring (default: %(default)s)"
     add("--eval-episodes", type=_whole(0), default=10, help=at_end)
     add("--act", choices=["actor", "planner"], help="how to act (default: the agent's choice)")
-    add("--plan", type=_object, default={}, help="settings of the planner, as a JSON object")
+    add("--plan", type=json_object, default={}, help="settings of the planner, as a JSON object")
     add("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     add("--threads", type=_whole(1, 257), default=1, help="of torch (default: %(default)s)")
     kept = "new folder for metrics.jsonl and the replay (default: a temporary one)"
@@ -146,16 +147,6 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return value
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected JSON, got {text} ({error})") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text}")
     return value
 
 

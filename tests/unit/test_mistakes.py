@@ -69,7 +69,11 @@ def test_data_that_is_no_folder_is_refused(tmp_path, data):
         ("--steps -4", 2, "--steps: expected a whole number, 1 or more, got -4"),
         ("--seed x", 2, "--seed: expected a whole number, 0 or more and below 4294967296, got x"),
         ("--train-ratio 0", 2, "--train-ratio: expected a number above 0, got 0"),
-        ("--config [1]", 2, "--config: expected a JSON object, got [1]"),
+        (
+            "--config [1]",
+            2,
+            """--config: expected a JSON object such as '{"seed": 3}'; got '[1]'""",
+        ),
         ('--agent random --config {"a":1}', 2, "config.a: expected"),
         ("--agent random --device nothing", 2, "device: expected one that torch can use here"),
         ("--agent nope", 1, "no agent 'nope'"),

@@ -279,6 +279,17 @@ def test_an_emergency_stop_waits_for_the_disk_but_the_robot_does_not(
     assert not (tmp_path / "estop").exists()
 
 
+def test_an_emergency_stop_that_the_disk_refused_is_written_by_the_next_pull(
+    tmp_path: Path,
+) -> None:
+    estop = EmergencyStop(tmp_path / "away" / "estop")
+    estop.pull("smoke")
+    assert estop.pulled
+    (tmp_path / "away").mkdir()
+    estop.pull("smoke")
+    assert EmergencyStop(tmp_path / "away" / "estop").reason == "smoke"
+
+
 def test_after_a_hold_the_policy_is_blended_in_again() -> None:
     limit = SafetyFilter(BOX, 10, blend_steps=1, action_filter_hz=2.0)
     for _ in range(50):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,7 @@ class Told:
         with told_on(self.stream, "robot", self.clock):
             for _ in range(max(1, round(seconds))):
                 self.tidings.tell()
+                self.tidings.wait(5.0)
                 self.clock.advance(1.0)
         return self.stream.getvalue().splitlines()
 
@@ -70,6 +72,45 @@ def test_one_that_listens_without_an_answer_may_not_know_our_key(keyed: bool, wh
         told = Told(f"tcp://127.0.0.1:{listener.getsockname()[1]}", keyed)
         (line,) = told.after(1, silent_s=PATIENCE_S)
     assert why in line
+
+
+def test_the_link_does_not_wait_for_a_name_that_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = threading.Event()
+
+    def look_up(address: str, patience_s: float) -> None:
+        assert found.wait(30)
+
+    monkeypatch.setattr("robot_client.tidings.knock", look_up)
+    told = Told("tcp://lab-server:5555", keyed=True)
+    told.now = replace(ALONE, silent_s=PATIENCE_S)
+    with told_on(told.stream, "robot", told.clock):
+        for _ in range(round(2 * AGAIN_S)):
+            told.tidings.tell()  # would hang here, or be told twice at the end
+            told.clock.advance(1.0)
+        assert told.stream.getvalue() == ""
+        found.set()
+        told.tidings.wait(30)
+    (line,) = told.stream.getvalue().splitlines()
+    assert "know this robot's key" in line
+
+
+def test_a_server_that_came_while_its_name_was_looked_up_is_not_called_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = threading.Event()
+    monkeypatch.setattr("robot_client.tidings.knock", lambda *_: found.wait(30))
+    told = Told(keyed=True)
+    told.now = replace(ALONE, silent_s=PATIENCE_S)
+    with told_on(told.stream, "robot", told.clock):
+        told.tidings.tell()
+        told.clock.advance(1.0)
+        told.now = replace(ALONE, welcome=WELCOME)
+        told.tidings.tell()
+        found.set()
+        told.tidings.wait(30)
+    assert told.stream.getvalue() == f"robot: connected to {CLOSED}, experiment x1\n"
 
 
 def test_why_there_is_no_place_and_no_policy_and_no_delivery() -> None:
