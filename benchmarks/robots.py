@@ -4,6 +4,7 @@ Processor time, not the clock's: they compute alone, so what else the machine do
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from time import process_time
 
 import numpy as np
@@ -37,6 +38,7 @@ ENVIRONMENTS = (
     "dreamfleet/Reach-v0",
     "dreamfleet/Push-v0",
     "dreamfleet/CarRacing-v0",
+    *(['dreamfleet/CarRacing-v0 {"engine": "envpool"}'] if find_spec("envpool") else []),
     "dreamfleet/TakeCover-v0",
     "dreamfleet/Atari-Pong-v0",
     "dm_control/walker-walk-v0",

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from types import ModuleType
 
 import gymnasium
 import numpy as np
@@ -32,6 +34,7 @@ NEEDS = [  # a module, an id that needs it, and the extra
     ("ale_py", "ALE/Pong-v5", "envs"),
     ("Box2D", "dreamfleet/CarRacing-v0", "envs"),
     ("Box2D", "CarRacing-v3", "envs"),
+    ("envpool", 'dreamfleet/CarRacing-v0 {"engine": "envpool"}', "envpool"),
     ("vizdoom", "dreamfleet/TakeCover-v0", "envs"),
     ("vizdoom.gymnasium_wrapper", "VizdoomTakeCover-v1", "envs"),
     ("pybullet", "dreamfleet/Reach-v0", "sim"),
@@ -283,6 +286,69 @@ def test_gas_and_brake_are_off_around_zero_and_below(monkeypatch):
         robot.apply(np.array(action, np.float32))
     assert sent == [[0.5, 0, 0], [0, 1, 0.25]]
     robot.close()
+
+
+class Pool:
+    """As envpool's are: it shows the number of its seed, and its pictures are used again."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (96, 96, 3), np.uint8)
+    action_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+
+    def __init__(self, name, num_envs, num_threads, seed=0):
+        assert (name, num_envs, num_threads) == ("CarRacing-v3", 1, 1)
+        self.picture, self.steps, self.closed = np.zeros((1, 96, 96, 3), np.uint8), 0, False
+        self.seed = seed
+
+    def reset(self):
+        self.picture[:] = self.seed % 200
+        return self.picture, {}
+
+    def step(self, action):
+        assert action.shape == (1, 3)
+        self.steps += 1
+        self.picture += 1
+        ends = np.array([False]), np.array([self.steps == 3])
+        return self.picture, np.array([-0.1], np.float32), *ends, {}
+
+    def close(self):
+        self.closed = True
+
+
+def test_envpools_car_is_seeded_by_a_new_pool_and_shows_pictures_of_its_own(monkeypatch):
+    pools = []
+    module = ModuleType("envpool")
+    module.make_gymnasium = lambda *a, **k: pools.append(Pool(*a, **k)) or pools[-1]
+    monkeypatch.setitem(sys.modules, "envpool", module)
+    robot = make_robot('gym:dreamfleet/CarRacing-v0 {"engine": "envpool"}')
+    robot.connect()
+
+    def begins(seed):
+        robot.reset(seed)
+        return robot.observe().obs["image"].copy()
+
+    first = [begins(seed) for seed in (1, 1, 2)]
+    assert (first[0] == first[1]).all()
+    assert (first[0] != first[2]).all()
+    assert [pool.closed for pool in pools] == [True, True, True, False]
+    seen = []
+    while not (reading := robot.observe()).truncated:
+        seen.append(reading.obs["image"])
+        robot.apply(np.zeros(3, np.float32))
+    assert not reading.terminated
+    assert reading.reward == pytest.approx(-0.1)
+    assert [int(picture[0, 0, 0]) - int(first[2][0, 0, 0]) for picture in seen] == [0, 1, 2]
+    robot.close()
+    assert all(pool.closed for pool in pools)
+
+
+@pytest.mark.skipif(find_spec("envpool") is None, reason="the extra envpool")
+def test_envpools_car_is_a_robot():
+    check_robot(make_robot('gym:dreamfleet/CarRacing-v0 {"engine": "envpool"}'), steps=20)
+
+
+def test_a_car_of_no_engine():
+    with pytest.raises(RobotError, match="engine: expected one of gymnasium, envpool, got 'steam'"):
+        make_robot('gym:dreamfleet/CarRacing-v0 {"engine": "steam"}')
 
 
 NOTHING = (np.zeros((96, 96, 3), np.uint8), 0.0, False, False, {})
