@@ -26,6 +26,7 @@ from robot_client.teleops import make_teleop
 if TYPE_CHECKING:
     from robot_client.link import CurveKeys
     from robot_client.messages import Hello
+    from robot_client.policy_cache import PolicyCache
     from robot_client.ports import Episode
     from robot_client.spool import Spool
 
@@ -176,11 +177,9 @@ def _robot(args: argparse.Namespace) -> Robot:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from robot_client.act import BUDGET_SHARE, Act
     from robot_client.halting import halted_by_signals
     from robot_client.link import Link
     from robot_client.messages import GOODBYE, Event
-    from robot_client.policy_cache import PolicyCache
     from robot_client.runtime import Runtime
     from robot_client.safety import EmergencyStop, Limits
     from robot_client.shown import summary_lines
@@ -191,12 +190,10 @@ def _run(args: argparse.Namespace) -> None:
     robot = _robot(args)
     dead_man = DeadMan(args.hold_after, args.yield_after, args.then)
     teleop = make_teleop(args.teleop) if args.teleop else None
-    cache_folder = (args.cache or _HOME / args.name / "cache").expanduser()
     spool_folder = (args.spool or _HOME / args.name / "spool").expanduser()
     spool = Spool(spool_folder, task=robot.task.name)
     clock = _clock(args.speed)
-    act = Act(args.act, args.plan, BUDGET_SHARE / robot.control_hz, clock, robot.task.name)
-    cache = PolicyCache(cache_folder, robot.observation_space, robot.action_space, act)
+    cache = _cache(args, robot, clock)
     link = Link(
         args.server,
         _hello(args.name, robot, spool),
@@ -219,7 +216,7 @@ def _run(args: argparse.Namespace) -> None:
         explore=not args.eval,
         seed=args.seed,
         limits=None if real_time else Limits(observation_s=float("inf")),
-        estop=EmergencyStop(cache_folder / "estop"),
+        estop=EmergencyStop(_cache_folder(args) / "estop"),
         silence_s=None if real_time else _SIMULATED_SILENCE_S,
         max_episodes=args.episodes,
         max_steps=args.steps,
@@ -238,6 +235,18 @@ def _run(args: argparse.Namespace) -> None:
         summary = runtime.run()
         link.send(Event(GOODBYE, "ended as it was told to"))  # whoever dies is missed instead
     _print({"summary": asdict(summary)}, args.json, summary_lines(summary))
+
+
+def _cache_folder(args: argparse.Namespace) -> Path:
+    return Path(args.cache or _HOME / args.name / "cache").expanduser()
+
+
+def _cache(args: argparse.Namespace, robot: Robot, clock: Clock) -> PolicyCache:
+    from robot_client.act import BUDGET_SHARE, Act
+    from robot_client.policy_cache import PolicyCache
+
+    act = Act(args.act, args.plan, BUDGET_SHARE / robot.control_hz, clock, robot.task.name)
+    return PolicyCache(_cache_folder(args), robot.observation_space, robot.action_space, act)
 
 
 def _hello(name: str, robot: Robot, spool: Spool) -> Hello:
