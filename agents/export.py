@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx
 import safetensors.torch
@@ -28,37 +29,45 @@ _BATCHED = ("imagine", "propose", "value")
 _PREFIX = "actor."  # of the parameters' names in the graphs
 
 
+@dataclass(frozen=True)
+class Exported:
+    """Graphs without weights, by name, and the names of the weights that go into them."""
+
+    graphs: Mapping[str, bytes]
+    weights: frozenset[str]
+
+
 class ActingExport:
     """The graphs that act, and their weights whenever they are asked for.
 
-    Building it takes seconds a graph: each is exported once.
+    Building it takes seconds a graph, unless they are there: each is exported once.
 
     Args:
         acting: goes on sharing the agent's parameters.
         observation_space, action_space: of the robots.
+        exported: what came of it before, of the same code and settings.
     """
 
     def __init__(
-        self, acting: Acting, observation_space: spaces.Dict, action_space: ActionSpace
+        self,
+        acting: Acting,
+        observation_space: spaces.Dict,
+        action_space: ActionSpace,
+        exported: Exported | None = None,
     ) -> None:
         self._acting = acting
         _shared_state(acting.graphs)
         self._twins = {k: g.cpu() for k, g in copy.deepcopy(dict(acting.graphs)).items()}
-        self._probes: dict[str, Tensors] = {}
-        self.graphs: dict[str, bytes] = {}
-        self._names: set[str] = set()
-        for name, graph in acting.graphs.items():
-            inputs = example_inputs(
-                acting, name, observation_space, action_space, torch.Generator()
-            )
-            distinct = _randomised(graph)
-            model = _export(distinct, inputs, name in _BATCHED)
-            parameters = {f"{_PREFIX}{key}" for key in graph.state_dict()}
-            used = _strip_weights(model, parameters)
-            _check_unused(distinct, inputs, parameters - used)
-            self.graphs[name] = model.SerializeToString()
-            self._probes[name] = inputs
-            self._names |= used
+        seen = observation_space, action_space
+        self._probes = {
+            name: example_inputs(acting, name, *seen, torch.Generator()) for name in acting.graphs
+        }
+        self.exported = exported or _exported(acting.graphs, self._probes)
+
+    @property
+    def graphs(self) -> Mapping[str, bytes]:
+        """As ONNX, by name."""
+        return self.exported.graphs
 
     def weights(self) -> bytes:
         """The parameters by initialiser name and each graph's probe, as safetensors."""
@@ -70,7 +79,7 @@ class ActingExport:
                 probe = self._probes[name] | twin(self._probes[name])
             tensors |= {f"probe/{name}/{key}": tensor for key, tensor in probe.items()}
         named = {f"{_PREFIX}{key}": t for key, t in _shared_state(self._twins).items()}
-        tensors |= {name: t for name, t in named.items() if name in self._names}
+        tensors |= {name: t for name, t in named.items() if name in self.exported.weights}
         return safetensors.torch.save({k: t.detach().contiguous() for k, t in tensors.items()})
 
 
@@ -132,6 +141,20 @@ def _shared_state(graphs: Mapping[str, Graph]) -> Tensors:
             same = first.data_ptr() == tensor.data_ptr() and first.shape == tensor.shape
             assert same, f"{name} of the graph {graph} is another tensor in another graph"
     return found
+
+
+def _exported(graphs: Mapping[str, Graph], inputs: Mapping[str, Tensors]) -> Exported:
+    found: dict[str, bytes] = {}
+    names: set[str] = set()
+    for name, graph in graphs.items():
+        distinct = _randomised(graph)
+        model = _export(distinct, inputs[name], name in _BATCHED)
+        parameters = {f"{_PREFIX}{key}" for key in graph.state_dict()}
+        used = _strip_weights(model, parameters)
+        _check_unused(distinct, inputs[name], parameters - used)
+        found[name] = model.SerializeToString()
+        names |= used
+    return Exported(found, frozenset(names))
 
 
 def _export(graph: Graph, inputs: Tensors, batched: bool) -> onnx.ModelProto:

@@ -3,9 +3,9 @@
     python -m server.learner DIRECTORY
 
 It reads the directory's `experiment.json` and `replay/`, trains at the train ratio, and writes
-checkpoints/, policies/, blobs/, reports/ and tb/. It says what it does as JSON lines on stdout and
-obeys `{"do": "pause" | "resume" | "stop"}` on stdin; stdin's end is a stop. Killed at any moment,
-it goes on from its newest checkpoint when it is started again.
+checkpoints/, policies/, graphs.json, blobs/, reports/ and tb/. It says what it does as JSON lines
+on stdout and obeys `{"do": "pause" | "resume" | "stop"}` on stdin; stdin's end is a stop. Killed at
+any moment, it goes on from its newest checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ class Learner:
             teachers=make_teachers(self._agent.demand, directory, job),
         )
         self._limiter = make_limiter(self._agent.demand, job)
+        acting, recipe = self._agent.acting(), job.model_dump_json()
         self._publisher = Publisher(
-            directory, job.id, job.agent, self._agent.acting(), *job_spaces(job), clock
+            directory, job.id, job.agent, acting, *job_spaces(job), clock, recipe
         )
         self._checkpoints = Checkpoints(directory / "checkpoints")
         self._metrics = MeanMetrics()

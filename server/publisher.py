@@ -13,6 +13,7 @@ from robot_client.bundle import Manifest, sha256
 from robot_client.clock import Clock
 from robot_client.durable import write_durably
 from robot_client.schema import ActionSpace, space_hash
+from server.kept_graphs import KeptGraphs
 
 
 class Publisher:
@@ -26,6 +27,7 @@ class Publisher:
         acting: shares the agent's parameters.
         observation_space, action_space: of the robots.
         clock: tells how old a version is.
+        recipe: see `KeptGraphs`.
         keep, keep_s: see above.
     """
 
@@ -38,6 +40,7 @@ class Publisher:
         observation_space: spaces.Dict,
         action_space: ActionSpace,
         clock: Clock,
+        recipe: str | None = None,
         keep: int = 5,
         keep_s: float = 60.0,
     ) -> None:
@@ -46,6 +49,7 @@ class Publisher:
         self._spaces = observation_space, action_space
         self._clock, self._keep, self._keep_s = clock, keep, keep_s
         self._export: ActingExport | None = None
+        self._kept = KeptGraphs(directory, recipe)
         self._sizes: dict[str, int] = {}
         for folder in (self._policies, self._blobs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,10 +58,13 @@ class Publisher:
         )
 
     def publish(self, updates: int) -> Manifest:
-        """Write what acts as it is now as the next version. The first time takes seconds."""
+        """Write what acts as it is now as the next version. The very first takes seconds."""
+        first = self._export is None
         if self._export is None:
-            self._export = ActingExport(self._acting, *self._spaces)
+            self._export = ActingExport(self._acting, *self._spaces, self._kept.find())
         graphs = {name: self._put(graph) for name, graph in self._export.graphs.items()}
+        if first:
+            self._kept.keep(self._export.exported)
         weights = self._put(self._export.weights())
         manifest = Manifest(
             experiment=self._experiment,
@@ -81,9 +88,11 @@ class Publisher:
 
     def _put(self, data: bytes) -> str:
         digest = sha256(data)
+        path = self._blobs / digest
+        ours = digest in self._sizes  # what an earlier process left may be damaged
+        if not path.exists() or not (ours or path.read_bytes() == data):
+            write_durably(path, data)
         self._sizes[digest] = len(data)
-        if not (self._blobs / digest).exists():
-            write_durably(self._blobs / digest, data)
         return digest
 
     def _prune(self) -> None:
