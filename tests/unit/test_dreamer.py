@@ -50,7 +50,9 @@ def test_compiled_losses_and_gradients_equal_eager() -> None:
     batch = batch_of(eager)
     noise = eager.draw(*batch[REWARD].shape)
     results = []
-    for losses in (eager.losses, torch.compile(eager.losses)):
+    # Half the time goes into vectors, which are torch's affair.
+    compiled = torch.compile(eager.losses, options={"cpp.simdlen": 1})
+    for losses in (eager.losses, compiled):
         eager.behaviour.load_state_dict(make(batch_length=2, horizon=1).behaviour.state_dict())
         total, _, states = losses(batch, noise)
         eager.world.zero_grad()
