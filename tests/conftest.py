@@ -1,6 +1,7 @@
 """Read by pytest before any test module, in every worker: what must hold before torch is loaded."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.postgres import Postgres
 # Tests run side by side, and so do the processes that they start: each computes on one thread, and
 # a thread that waits does not spin.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# A shell lets what it runs in the background ignore Ctrl-C, and so would the processes of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

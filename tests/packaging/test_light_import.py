@@ -33,6 +33,7 @@ LEARNER_SIDE = (
     "server.catalog",
     "server.checkpoint",
     "server.device_columns",
+    "server.kept_graphs",
     "server.learner",
     "server.lockstep",
     "server.prefetch",
