@@ -10,7 +10,7 @@ from websockets.sync.client import connect
 
 from server.access import Tokens
 from server.dashboard import PAGES
-from tests.browser.browser import Tab, browser
+from tests.browser.browser import Tab
 from tests.system.harness import ENVIRONMENT, Counter, Server, wait_until
 
 ENVIRONMENT.pop("PYTEST_CURRENT_TEST", None)
@@ -33,12 +33,6 @@ def server(home, tokens):
     served._client.headers["Authorization"] = f"Bearer {tokens['operator']}"
     with served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def opened():
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,8 @@
 
 import pytest
 
-from tests.browser.browser import Tab, browser
-from tests.browser.lab import CHECKPOINTS, DREAM, RETURNS, ROWS, dream, lab, published, refused
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    with lab(tmp_path_factory.mktemp("operations")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def opened():
-    with browser() as found:
-        yield found
+from tests.browser.browser import Tab
+from tests.browser.lab import CHECKPOINTS, DREAM, RETURNS, ROWS, dream, published, refused
 
 
 @pytest.fixture(scope="module")

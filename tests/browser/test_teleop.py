@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from robot_client.schema import space_to_json
-from tests.browser.browser import Tab, browser
+from tests.browser.browser import Tab
 from tests.browser.stage import stage
 from tests.unit.test_evaluations import running
 
@@ -17,12 +17,6 @@ def played(tmp_path_factory):
     home = tmp_path_factory.mktemp("driving")
     with stage(home) as found:
         found.do(join(found.house, home))
-        yield found
-
-
-@pytest.fixture(scope="module")
-def opened():
-    with browser() as found:
         yield found
 
 
