@@ -12,6 +12,7 @@ from robot_client.clock import Clock
 from robot_client.messages import GOODBYE, Event, Heartbeat, Hello
 from robot_client.schema import Json
 from server.admission import LIVE
+from server.errors import Conflict
 from server.fleet import Fleet
 from server.journal import Journal
 from server.roster import Roster
@@ -101,9 +102,26 @@ class Attendance:
         if event.kind == GOODBYE:
             self._roster.mark(robot, "left")
 
-    def forget(self, robot: str) -> None:
-        """The robot is no longer known."""
+    async def forget(self, robot: str) -> None:
+        """A robot that is away is no longer known, until it says hello; what it has done stays.
+
+        Raises:
+            NotFound: no robot of that name has ever said hello.
+            Conflict: it is there, or the only one that tells an experiment its task.
+        """
+        known = self._roster.get(robot)
+        state, _ = self.state(known, robot in self._connected())
+        if state in ("connected", "waiting"):
+            raise Conflict(f"robot {robot} is {state}; end its program first, or it comes back")
+        others = {r.experiment for r in self._roster.all() if r.name != robot}
+        if known.experiment is not None and known.experiment not in others:
+            raise Conflict(
+                f"robot {robot} alone has told experiment {known.experiment} its task; delete that "
+                "first, or let another robot join it"
+            )
         self._waiting.pop(robot, None)
+        await self._roster.remove(robot)
+        self._journal.note("robot_removed", f"robot {robot} is removed from the list", None, robot)
 
     def state(self, robot: Robot, connected: bool) -> tuple[RobotState, str | None]:
         """How a robot is, and why it waits if it does."""

@@ -110,6 +110,13 @@ class Roster:
         await self._writer.flush()
         return known
 
+    async def remove(self, robot: str) -> None:
+        """A robot is no longer known."""
+        del self._robots[robot]
+        self._saved.pop(robot, None)
+        await self._writer.flush()  # else what waits to be written would bring it back
+        await asyncio.to_thread(self._storage.remove_robot, robot)
+
     def forget(self, experiment: str) -> None:
         """The experiment is gone, and no robot belongs to it any more."""
         for robot in self._robots.values():

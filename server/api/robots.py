@@ -37,6 +37,17 @@ async def get_robot(robot: RobotName, service: Running) -> RobotView:
     return robot_views(service, [service.experiments.roster.get(robot)])[0]
 
 
+@router.delete("/robots/{robot}", status_code=204, responses=problems(404, 409))
+async def delete_robot(robot: RobotName, service: Running) -> None:
+    """Forget a robot that is away, such as one whose name was mistyped.
+
+    Its rows, episodes and keys stay, and so does what experiments say of its name. It is back in
+    the list as soon as it says hello. 409: it is connected or waits to be let in, or it is the only
+    robot of an experiment, which has its task from it.
+    """
+    await service.experiments.attendance.forget(robot)
+
+
 @router.put("/robots/{robot}/experiment", responses=problems(404))
 async def assign_robot(robot: RobotName, to: Assignment, service: Running) -> RobotView:
     """Let a robot join one experiment only, or any that has a place.

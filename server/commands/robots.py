@@ -18,6 +18,7 @@ from server.commands.output import (
     Offset,
     Out,
     cells_of,
+    confirm,
     fetch,
     print_json,
     show,
@@ -94,6 +95,18 @@ def assign(
     ident = None if experiment is None else experiment_id(server, experiment)
     path = f"/robots/{segment(robot)}/experiment"
     show(ask(server, "PUT", path, {"experiment": ident}), as_json, COLUMNS)
+
+
+@app.command()
+def delete(
+    robot: Robot,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a robot that is away; its rows and keys stay, and it is back when it says hello."""
+    confirm(f"Remove robot {robot} from the list?", yes)
+    show(ask(server, "DELETE", f"/robots/{segment(robot)}"), as_json)
 
 
 @app.command()

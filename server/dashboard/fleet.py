@@ -36,6 +36,8 @@ async def build(visit: Visit) -> None:
 
     def refresh(_news: list[News]) -> None:
         robots = visit.house.robots()
+        for name in cards.keys() - {robot.name for robot in robots}:
+            cards.pop(name).remove()
         for robot in robots:
             if robot.name not in cards:
                 with grid:

@@ -61,6 +61,10 @@ class RobotCard:
             if visit.may_act:
                 self._buttons(robot)
 
+    def remove(self) -> None:
+        """The robot is no longer known."""
+        self._box.delete()
+
     def show(self, robot: RobotView, trace: Trace) -> None:
         """How the robot is now, and has been for the last two minutes."""
         health = health_of(robot)
@@ -139,12 +143,15 @@ class RobotCard:
             self._release = button("Release", "lock_open", self._let_go, "release")
             named(self._stop, f"stop-{robot.name}")
             named(self._release, f"release-{robot.name}")
+            self._remove = button("Remove", "delete_outline", self._forget, "order")
+            named(self._remove, f"remove-{robot.name}")
 
     def _show_buttons(self, robot: RobotView) -> None:
         stopped = robot.safety == "estop" and robot.connected
         self._release.set_visibility(stopped)
         self._stop.set_visibility(not stopped)
         self._drive.set_visibility(robot.connected)
+        self._remove.set_visibility(robot.state in ("silent", "offline"))
         for order in self._orders:  # but the emergency stop is never taken from anybody
             order.set_enabled(robot.connected)
         choices = {"": _ANY} | {e.id: e.name for e in self._visit.service.experiments.all()}
@@ -159,6 +166,11 @@ class RobotCard:
     async def _let_go(self) -> None:
         if await sure(f"Release {self._name}? It may move at once.", "Release"):
             await self._tell("release")
+
+    async def _forget(self) -> None:
+        question = f"Remove {self._name} from the list? Its rows stay; hello brings it back."
+        if await sure(question, "Remove"):
+            await self._visit.act("DELETE", self._path)
 
     async def _assign(self) -> None:
         robot = self._visit.service.experiments.roster.get(self._name)

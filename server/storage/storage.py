@@ -277,6 +277,11 @@ class Storage:
                 )
             session.execute(delete(Experiment).where(Experiment.id == experiment))
 
+    def remove_robot(self, name: str) -> None:
+        """Remove a robot; episodes and events go on naming it. Idempotent."""
+        with Session(self._engine) as session, session.begin():
+            session.execute(delete(Robot).where(Robot.name == name))
+
     def ping(self) -> None:
         """Raise one of `AWAY` when the database does not answer."""
         with self._engine.connect() as connection:

@@ -2,25 +2,14 @@
 
 import pytest
 
-from tests.browser.browser import Tab, browser
-from tests.browser.lab import lab
+from tests.browser.browser import Tab
+from tests.browser.lab import SPACES
+from tests.unit.house import hello_of
 
 TIP = """() => [...document.querySelectorAll("[data-mark='signals'] div")]
   .filter((box) => box.innerText.includes("row ") && getComputedStyle(box).opacity > 0
     && getComputedStyle(box).visibility === "visible")
   .map((box) => box.innerText)"""
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    with lab(tmp_path_factory.mktemp("first")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def opened():
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture
@@ -68,6 +57,23 @@ def test_what_an_absent_robot_cannot_do_is_not_offered_but_for_the_emergency_sto
         assert tab.mark("stop-ball-1").is_enabled()
     finally:
         played.house.fleet.connected["ball-1"] = session
+
+
+def test_a_robot_whose_name_was_mistyped_leaves_the_list_when_it_is_away(tab, played):
+    async def meet():
+        hello = hello_of("bal-1", **SPACES)
+        played.house.experiments.roster.met(hello, "bal-1", *SPACES.values())
+
+    played.do(meet())
+    tab.open("/")
+    tab.wait(lambda: tab.mark("remove-bal-1").is_visible(), "a robot that is away")
+    assert not tab.mark("remove-ball-1").is_visible()
+    tab.mark("remove-bal-1").click()
+    tab.mark("sure").click()
+    tab.wait(lambda: tab.mark("state-bal-1").count() == 0, "one robot less")
+    names = [each["name"] for each in played.ask("GET", "/robots")["items"]]
+    assert "ball-1" in names
+    assert "bal-1" not in names
 
 
 def test_where_no_page_is_there_is_the_navigation(tab):

@@ -22,6 +22,7 @@ OPERATIONS = {
     "list_reports": None,
     "list_robots": "robots list",
     "get_robot": "robots get",
+    "delete_robot": "robots delete",
     "assign_robot": "robots assign",
     "get_robot_camera": "robots camera",
     "command_robot": "robots stop|release|pause|resume|reset|end-episode|success|failure|discard",

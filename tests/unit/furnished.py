@@ -13,7 +13,7 @@ from server.access import RobotKeys, Tokens
 from server.app import serve_web
 from server.settings import Settings
 from tests.unit.dataset_rows import KINDS, episodes_of, exported, imported, stored
-from tests.unit.house import open_house, whole
+from tests.unit.house import ACTION, OBSERVATION, hello_of, open_house, whole
 from tests.unit.replay_rows import Recorder
 from tests.unit.test_api import chunk as rows_of
 from tests.unit.test_rest_policies import publish
@@ -35,7 +35,8 @@ def furnish_shelf(data):
 
 async def furnish(house):
     """A running experiment with rows, an episode, policies and a robot; one that is stopped, with a
-    checkpoint; one with the rows of a dataset; one that has a teacher; and one to be deleted."""
+    checkpoint; one with the rows of a dataset; one that has a teacher; and one to be deleted, as is
+    a robot whose name was mistyped."""
     running, stopped = await house.create(), await house.create(name="other")
     shown = await house.create(name="shown", demonstrations=["ann"])
     doomed = await house.create(name="doomed")
@@ -44,6 +45,7 @@ async def furnish(house):
     await house.ask("POST", f"/experiments/{running}/start")
     await house.ask("POST", f"/experiments/{stopped}/stop")
     house.join()
+    house.experiments.roster.met(hello_of("bal-1"), "bal-1", OBSERVATION, ACTION)
     await house.until(running, lambda view: view["policy_version"] == 2)
     house.experiments.rollout.learned(running, 1, {"updates": 3, "agent": "fake"})
     house.experiments.rollout.learned(running, 3, {"updates": 9, "agent": "fake"})
@@ -67,6 +69,7 @@ async def furnish(house):
         "stranger": ["stranger"],
         "checkpoint": [CHECKPOINT],
         "robot": ["ball-1"],
+        "mistyped": ["bal-1"],
         "version": [2],
         "agent": ["fake"],
         "episode": [episode["id"]],

@@ -95,6 +95,7 @@ CHANGES = {
     "policies end-canary": ("ball ball-1", {"canaries": {}}),
     "replay verify": ("ball", {"problems": []}),
     "robots assign": ("ball-1 ball", {"name": "ball-1"}),
+    "robots delete": ("bal-1 --yes", None),
     "robots discard": ("ball-1", {"verb": "discard"}),
     "robots end-episode": ("ball-1", {"verb": "end_episode"}),
     "robots failure": ("ball-1", {"verb": "failure"}),

@@ -30,6 +30,7 @@ RIGHT = {  # operation -> the body with which it is done; what is drawn hardly e
 }
 NAMES = {  # operation -> what its path names, if not the things that every operation may look at
     "delete_experiment": {"experiment": "doomed"},
+    "delete_robot": {"robot": "mistyped"},
     "compress_policy": {"experiment": "taught"},
     "get_compression": {"experiment": "student"},
     "restore_checkpoint": {"experiment": "stopped", "number": "checkpoint"},

@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from PIL import Image
 
+from robot_client.errors import SchemaError
 from robot_client.messages import Command, PolicyReport
-from robot_client.schema import Chunk
+from robot_client.schema import Chunk, space_to_json
 from server.errors import Conflict
 from server.film import encode_film
 from tests.unit.house import in_house
@@ -44,6 +46,48 @@ def test_a_robot_shows_how_it_is_and_after_it_has_gone_when_it_was_seen(tmp_path
     gone = in_house(tmp_path, second)
     assert (gone["connected"], gone["safety"]) == (False, None)
     assert gone["seen_at"] == pytest.approx(found["seen_at"], abs=60)
+
+
+def test_a_robot_whose_name_was_mistyped_is_forgotten_until_it_says_hello(tmp_path):
+    async def mistyped(house):
+        made = await running(house)
+        house.join("bal-1")
+        house.join("ball-1")
+        refused = await house.ask("DELETE", "/robots/bal-1", None, 409)
+        assert "connected" in refused["detail"]
+        del house.fleet.connected["bal-1"]
+        await house.ask("DELETE", "/robots/bal-1", None, 204)
+        await house.ask("DELETE", "/robots/bal-1", None, 404)
+        assert [each["name"] for each in await house.items("/robots")] == ["ball-1"]
+        events = await house.items("/events")
+        assert ("robot_removed", "bal-1") in [(each["kind"], each["robot"]) for each in events]
+        return made
+
+    in_house(tmp_path, mistyped)
+
+    async def after_a_restart(house):
+        names = [each["name"] for each in await house.items("/robots")]
+        house.join("bal-1")
+        return names, [each["name"] for each in await house.items("/robots")]
+
+    assert in_house(tmp_path, after_a_restart) == (["ball-1"], ["bal-1", "ball-1"])
+
+
+def test_a_robot_that_is_refused_all_the_time_and_one_that_alone_told_the_task_stay(tmp_path):
+    async def asked(house):
+        await running(house)
+        house.join("ball-1")
+        other = space_to_json(spaces.Dict({"y": spaces.Box(-1, 1, (3,), np.float32)}))
+        with pytest.raises(SchemaError):
+            house.join("arm", observation=other)
+        waits = await house.ask("DELETE", "/robots/arm", None, 409)
+        del house.fleet.connected["ball-1"]
+        alone = await house.ask("DELETE", "/robots/ball-1", None, 409)
+        return waits["detail"], alone["detail"]
+
+    waits, alone = in_house(tmp_path, asked)
+    assert "waiting" in waits
+    assert "task" in alone
 
 
 def test_a_robot_is_told_what_to_do_and_the_answer_is_shown(tmp_path):
