@@ -9,7 +9,7 @@ from typing import IO
 
 from robot_client.schema import Json
 from server.errors import Conflict
-from server.rollout import blob_path, is_whole
+from server.version_files import blob_path, is_whole
 
 
 def bundle_bytes(manifest: Json) -> int:

@@ -13,22 +13,20 @@ come before both. The best version is kept too, and offered to nobody for that.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from robot_client.clock import Clock
-from robot_client.durable import sync_directory
 from robot_client.schema import Json
 from server.errors import Conflict, NotFound
 from server.fleet import Fleet
 from server.journal import Journal
 from server.recovery import newest_manifest
 from server.storage import Pin, Policy, Storage, Writer
+from server.version_files import blobs_of, is_whole, keep, let_go
 
 EVERYONE = ""  # in place of a robot's name
 Versions = dict[str, dict[str, int]]  # experiment -> robot or EVERYONE -> version
-_KEPT = "kept"
 
 
 class Rollout:
@@ -273,7 +271,7 @@ class Rollout:
         used: set[str] = set()
         for version in sorted(versions if best is None else versions | {best}):
             used |= blobs_of((await self._policy(experiment, version)).manifest)
-        await asyncio.to_thread(_let_go, self._home(experiment), used)
+        await asyncio.to_thread(let_go, self._home(experiment), used)
 
     async def _policy(self, experiment: str, version: int) -> Policy:
         policy = await asyncio.to_thread(self._storage.policy, experiment, version)
@@ -291,36 +289,3 @@ class Rollout:
     def _reach(self) -> Fleet:
         assert self._fleet is not None, "open() comes first"
         return self._fleet
-
-
-def blobs_of(manifest: Json) -> set[str]:
-    """SHA-256 of every blob of a version."""
-    weights = manifest.get("weights")
-    return {*manifest.get("graphs", {}).values(), *([weights] if weights else [])}
-
-
-def blob_path(home: Path, digest: str) -> Path:
-    """Where a blob of the experiment with this directory is: the learner's, or one that is kept."""
-    path = home / "blobs" / digest
-    return path if path.exists() else home / _KEPT / digest
-
-
-def is_whole(home: Path, manifest: Json) -> bool:
-    """Whether all files of a version are there."""
-    return all(blob_path(home, digest).is_file() for digest in blobs_of(manifest))
-
-
-def keep(home: Path, manifest: Json) -> None:
-    """Give the files of a version a second name. Raises FileNotFoundError when one is gone."""
-    kept = home / _KEPT
-    kept.mkdir(parents=True, exist_ok=True)
-    for digest in blobs_of(manifest):
-        if not (kept / digest).exists():
-            os.link(home / "blobs" / digest, kept / digest)
-    sync_directory(kept)
-
-
-def _let_go(home: Path, used: set[str]) -> None:
-    for path in (home / _KEPT).glob("*"):
-        if path.name not in used:
-            path.unlink()

@@ -18,9 +18,9 @@ from server.experiments import Experiments
 from server.fleet import Fleet
 from server.gateway import Gateway
 from server.lifeline import absence, alive
-from server.rollout import blob_path
 from server.settings import Settings
 from server.storage import Storage, Writer
+from server.version_files import blob_path
 
 
 @dataclass(frozen=True)

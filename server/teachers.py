@@ -20,7 +20,7 @@ from robot_client.schema import ActionSpace, Json, row_fields, space_from_json
 from server.datasets.episodes import EpisodeStore, Place, Recorded, ReplayEpisodes
 from server.errors import Conflict
 from server.replay.store import ReplayStore
-from server.rollout import blob_path, blobs_of
+from server.version_files import blob_path, blobs_of
 
 FILE = "teacher.json"
 FOLDER = "teachers"

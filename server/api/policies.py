@@ -19,9 +19,10 @@ from server.api.problems import answers, problems
 from server.api.schemas import Canary, PolicyView, ReturnsView, RolloutView, TrialView
 from server.bundles import bundle_bytes, write_bundle
 from server.compression import find_policy
-from server.rollout import EVERYONE, is_whole
+from server.rollout import EVERYONE
 from server.service import Service
 from server.storage import Course, Policy, VersionReturns
+from server.version_files import is_whole
 
 router = APIRouter(prefix="/experiments/{experiment}", tags=["policies"])
 
