@@ -18,6 +18,7 @@ from robot_client.errors import DreamfleetError
 log = logging.getLogger(__name__)
 
 ZAP_DOMAIN = b"dreamfleet"
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def lock(context: zmq.Context[Any], socket: zmq.Socket[Any], curve: Curve) -> As
         ZAP_DOMAIN.decode(), credentials_provider=_Allowlist(curve.robot_of)
     )
     return authenticator
+
+
+def check_port(endpoint: str) -> None:
+    """Raise ValueError for a port that ZeroMQ would take for another: it counts on from zero."""
+    port = endpoint.rpartition(":")[2]
+    if endpoint.startswith("tcp://") and port.isdecimal() and int(port) > _LAST_PORT:
+        raise ValueError(f"expected a port up to {_LAST_PORT}, got {port}")
 
 
 def is_loopback(endpoint: str) -> bool:
