@@ -40,9 +40,12 @@ def test_it_ends_by_itself_with_a_summary(tmp_path):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_it_leaves_no_process_behind(tmp_path, number):
-    demo = Child((*DEMO, "--data", tmp_path / "data"), tmp_path / "demo.log")
+@pytest.mark.parametrize(
+    ("number", "agent"), [(signal.SIGINT, "dreamer"), (signal.SIGKILL, "random")]
+)
+def test_it_leaves_no_process_behind(tmp_path, number, agent):
+    command = (*DEMO, "--agent", agent, "--data", tmp_path / "data")
+    demo = Child(command, tmp_path / "demo.log")
     family = {}
 
     def at_work():
