@@ -48,6 +48,7 @@ def check_agent(make: MakeAgent, observation_space: spaces.Dict, action_space: A
     if not isinstance(first.demand, Nothing):
         check_training(first, second, batches)
         third = make()
+        check_travelling(first.acting(), third.acting(), observation_space, action_space)
         check_resuming(first, third, batches[-1])
         check_reporting(first, third, batches[0])
 
@@ -90,6 +91,19 @@ def check_training(first: Agent, second: Agent, batches: list[Tensors]) -> None:
         _check_priority(first, learned)
     _assert_equal(first.state_dict(), second.state_dict(), "two agents of one seed must end alike")
     _check_moved(before, first)
+
+
+def check_travelling(
+    trained: Acting, fresh: Acting, observation_space: spaces.Dict, action_space: ActionSpace
+) -> None:
+    """What acts depends on nothing that was learned but the tensors that travel to robots: graphs
+    that an earlier learner exported must do for the next one."""
+    for name, graph in fresh.graphs.items():
+        graph.load_state_dict(trained.graphs[name].state_dict())
+        generator = torch.Generator().manual_seed(0)
+        inputs = example_inputs(trained, name, observation_space, action_space, generator)
+        why = f"{name} acts by something learned that does not travel"
+        _assert_equal(graph(inputs), trained.graphs[name](inputs), why)
 
 
 def _travelling(agent: Agent) -> Tensors:

@@ -55,11 +55,13 @@ def lock(context: zmq.Context[Any], socket: zmq.Socket[Any], curve: Curve) -> As
     return authenticator
 
 
-def check_port(endpoint: str) -> None:
-    """Raise ValueError for a port that ZeroMQ would take for another: it counts on from zero."""
+def bind(socket: zmq.Socket[Any], endpoint: str) -> None:
+    """Listen there. Raises ZMQError, and ValueError for a port that it would take for another: it
+    counts on from zero."""
     port = endpoint.rpartition(":")[2]
     if endpoint.startswith("tcp://") and port.isdecimal() and int(port) > _LAST_PORT:
         raise ValueError(f"expected a port up to {_LAST_PORT}, got {port}")
+    socket.bind(endpoint)
 
 
 def is_loopback(endpoint: str) -> bool:

@@ -48,7 +48,7 @@ from robot_client.messages import (
 )
 from robot_client.schema import Json
 from robot_client.wire import Limits
-from server.curve import Curve, check_port, is_loopback, lock
+from server.curve import Curve, bind, is_loopback, lock
 from server.directory import Directory
 from server.errors import NotFound, ReplayError, SettingsError
 from server.offers import Offers, digest_of, part_of
@@ -132,8 +132,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._set_options()
         try:
-            check_port(self.address)
-            self._socket.bind(self.address)
+            bind(self._socket, self.address)
         except (zmq.ZMQError, ValueError) as error:
             if self._authenticator:
                 self._authenticator.stop()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.agent import Acting, Agent, AgentConfig
+from agents.agent import Acting, Agent, AgentConfig, Learned, Tensors
 from agents.errors import UnsupportedSpace
 from agents.export import ActingExport, example_inputs
 from agents.registry import AGENTS, agent_class
@@ -166,6 +166,27 @@ def test_an_agent_that_learns_nothing_is_found_out() -> None:
     waits = {**SMALL["world-models"], "collect_episodes": 1}
     with pytest.raises(AssertionError, match="nothing was learned by"):
         check_agent(lambda: build("world-models", "fusion-box", waits), *SPACES["fusion-box"])
+
+
+def test_an_agent_that_acts_by_what_does_not_travel_is_found_out() -> None:
+    def make() -> Agent:
+        agent = build("sac", "vector-box")
+        graph = agent.acting().graphs["policy"]
+        forward, learn, learned = graph.forward, agent.train, []
+
+        def train(batch: Tensors) -> Learned:
+            learned.append(batch)
+            return learn(batch)
+
+        def weaker(inputs: Tensors) -> Tensors:
+            outputs = forward(inputs)
+            return outputs | {"out_action": outputs["out_action"] * 0.5 ** len(learned)}
+
+        agent.train, graph.forward = train, weaker  # type: ignore[method-assign]
+        return agent
+
+    with pytest.raises(AssertionError, match="policy acts by something learned that does not trav"):
+        check_agent(make, *SPACES["vector-box"])
 
 
 def test_world_models_is_tried_in_all_its_phases() -> None:
