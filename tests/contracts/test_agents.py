@@ -171,7 +171,8 @@ def test_an_agent_that_learns_nothing_is_found_out() -> None:
 def test_an_agent_that_acts_by_what_does_not_travel_is_found_out() -> None:
     def make() -> Agent:
         agent = build("sac", "vector-box")
-        graph = agent.acting().graphs["policy"]
+        acting = agent.acting()
+        graph = acting.graphs["policy"]
         forward, learn, learned = graph.forward, agent.train, []
 
         def train(batch: Tensors) -> Learned:
@@ -183,6 +184,7 @@ def test_an_agent_that_acts_by_what_does_not_travel_is_found_out() -> None:
             return outputs | {"out_action": outputs["out_action"] * 0.5 ** len(learned)}
 
         agent.train, graph.forward = train, weaker  # type: ignore[method-assign]
+        agent.acting = lambda: acting  # type: ignore[method-assign]
         return agent
 
     with pytest.raises(AssertionError, match="policy acts by something learned that does not trav"):

@@ -412,16 +412,6 @@ def test_other_machines_need_keys(endpoint: str):
         Gateway(endpoint, Ledger(), Path, lambda e, d: Path(d), ManualClock())
 
 
-def test_a_port_that_would_be_taken_for_another_is_refused():
-    async def run():
-        endpoint = "tcp://127.0.0.1:99999"  # ZeroMQ would listen on 34463
-        gateway = Gateway(endpoint, Ledger(), Path, lambda e, d: Path(d), ManualClock())
-        with pytest.raises(SettingsError, match="port up to 65535, got 99999"):
-            await gateway.start()
-
-    asyncio.run(run())
-
-
 def test_a_taken_address_is_a_settings_error(serve, tmp_path: Path):
     async def scenario(gateway, connect, ledger):
         second = Gateway(gateway.address, ledger, Path, lambda e, d: Path(d), ManualClock())

@@ -63,6 +63,15 @@ def test_data_that_is_no_folder_is_refused(tmp_path, data):
         asyncio.run(opened())
 
 
+def test_a_port_for_robots_that_cannot_be_is_refused(tmp_path):
+    async def opened():  # ZeroMQ alone would listen on 34463
+        async with run_service(Settings(tmp_path, gateway="tcp://127.0.0.1:99999")):
+            pass
+
+    with pytest.raises(SettingsError, match="expected a port up to 65535, got 99999"):
+        asyncio.run(opened())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
