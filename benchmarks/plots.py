@@ -1,5 +1,6 @@
 """Learning curves: the mean over seeds, and the range between the worst and the best of them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from benchmarks.machine import RESULTS
 
 Curve = Sequence[tuple[float, float]]  # (steps, value), steps rising
 POINTS = 200
+WIDEST = 44  # letters of a line along the vertical axis
 
 
 def learning_curve(
@@ -44,7 +46,7 @@ def learning_curve(
     for label, value in (levels or {}).items():
         axes.axhline(value, color="grey", ls="--", lw=1)
         axes.annotate(label, (0.99, value), xycoords=("axes fraction", "data"), ha="right")
-    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.set(title=title, xlabel=x, ylabel=textwrap.fill(y, WIDEST))
     axes.legend(frameon=False)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"

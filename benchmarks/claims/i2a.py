@@ -100,8 +100,8 @@ def judge(values: Values) -> Verdict:
     means = {arm: mean(found) for arm, found in values.items()}
     gain = means["depth 3"] - means["copy 3"]
     steps = _ahead(values, "depth 3", "A2C")
-    learned = _ahead(values, "A2C, half", "random")
-    early = "" if learned else " (the path alone has learned nothing that it could keep)"
+    learned = _ahead(values, "A2C, half", "random") and _ahead(values, "poor 3, half", "random")
+    early = "" if learned else " (too short a run: without a good model nothing was learned)"
     return in_parts(
         {
             "imagination helps": gain >= GATE,
