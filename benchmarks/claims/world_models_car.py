@@ -38,6 +38,8 @@ CLAIM = Claim(
     controls=("z", "z, hidden layer", "z and h, memory untrained"),
     judge=reaches("z and h", 600, "z"),
     beyond="four arms of 1.5 million steps and 30 000 updates on pictures each are days of two"
-    " cores. `python -m benchmarks.dream_pictures car` has what V and M make of ten minutes",
+    " cores. `python -m benchmarks.dream_pictures car` has what V and M make of ten minutes: road,"
+    " bends and car are there, kerbs as a shade of red, the pattern of the grass is not; the dreams"
+    " are of roads that bend and pass by, and sometimes break",
     pictures=("dream_car_seen.png", "dream_car_dreamt.png"),
 )
