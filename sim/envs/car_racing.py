@@ -27,8 +27,8 @@ class CarRacing(gymnasium.Env[Any, Any]):
     (-100) terminates. The paper's code inverts colours; here they are as seen.
 
     Args:
-        engine: gymnasium's, or envpool's, which has other tracks for the same seeds and is many
-            times as fast; it needs the extra `envpool`, most of a gigabyte.
+        engine: gymnasium's, or envpool's, which has other tracks for the same seeds and is
+            several times as fast; it needs the extra `envpool`, most of a gigabyte.
         render_mode: `rgb_array` or nothing.
 
     Raises:

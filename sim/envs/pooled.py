@@ -1,4 +1,4 @@
-"""One environment of envpool, whose C++ versions are many times as fast, as gymnasium has them."""
+"""One environment of envpool, which has many in C++, as gymnasium has them."""
 
 from __future__ import annotations
 
