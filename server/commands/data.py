@@ -13,7 +13,7 @@ from robot_client.clock import SystemClock
 from robot_client.durable import sync_directory
 from server.commands.complete import dataset_names, experiment_names, robot_names
 from server.commands.exits import FAILED
-from server.commands.output import Columns, confirm, listed, print_json, show
+from server.commands.output import Columns, Yes, confirm, listed, print_json, show
 from server.commands.rest import (
     DEFAULT_SERVER,
     AsJson,
@@ -41,7 +41,6 @@ MARKS = ("dreamfleet.json", "meta/info.json", "data/metadata.json", "metadata.js
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset.", autocompletion=dataset_names)]
 Job = Annotated[str, typer.Argument(help="Id of a job.")]
 Export = Annotated[str, typer.Argument(help="Id of an export, which is its job's.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 _POLL_S = 0.2
 
 COLUMNS: Columns = {

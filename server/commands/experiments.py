@@ -13,6 +13,7 @@ from server.commands.output import (
     Limit,
     Offset,
     Out,
+    Yes,
     confirm,
     fetch,
     show,
@@ -129,7 +130,7 @@ def edit(
 @app.command()
 def delete(
     experiment: Experiment,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:

@@ -22,6 +22,7 @@ _LEAST = 16  # characters of a cell that are never broken: a time has so many
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many, at most.")]
 Offset = Annotated[int, typer.Option(min=0, help="How many to leave out before them.")]
 Out = Annotated[Path, typer.Option(help="File to write; it must not be there yet.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def print_json(value: Any) -> None:

@@ -17,6 +17,7 @@ from server.commands.output import (
     Limit,
     Offset,
     Out,
+    Yes,
     cells_of,
     confirm,
     fetch,
@@ -100,7 +101,7 @@ def assign(
 @app.command()
 def delete(
     robot: Robot,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
