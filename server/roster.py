@@ -9,6 +9,7 @@ from robot_client.messages import Hello
 from robot_client.schema import NO_POLICY, Json
 from server.errors import NotFound
 from server.storage import Robot, Storage, Writer
+from server.storage.storage import AWAY
 
 _SEEN_S = 10.0  # how often the database hears that a robot is alive
 
@@ -111,11 +112,14 @@ class Roster:
         return known
 
     async def remove(self, robot: str) -> None:
-        """A robot is no longer known."""
-        del self._robots[robot]
-        self._saved.pop(robot, None)
-        await self._writer.flush()  # else what waits to be written would bring it back
-        await asyncio.to_thread(self._storage.remove_robot, robot)
+        """A robot is no longer known. Raises one of `AWAY` where it cannot be forgotten."""
+        known = self._robots.pop(robot)  # first: nothing more is written of it
+        try:
+            await self._writer.flush()  # else what waits to be written would bring it back
+            await asyncio.to_thread(self._storage.remove_robot, robot)
+        except AWAY:
+            self._robots.setdefault(robot, known)  # it may have said hello meanwhile
+            raise
 
     def forget(self, experiment: str) -> None:
         """The experiment is gone, and no robot belongs to it any more."""

@@ -12,6 +12,7 @@ from robot_client.messages import Command, PolicyReport
 from robot_client.schema import Chunk, space_to_json
 from server.errors import Conflict
 from server.film import encode_film
+from server.storage.storage import AWAY
 from tests.unit.house import in_house
 from tests.unit.replay_rows import Recorder
 from tests.unit.test_api import beat, chunk
@@ -71,6 +72,22 @@ def test_a_robot_whose_name_was_mistyped_is_forgotten_until_it_says_hello(tmp_pa
         return names, [each["name"] for each in await house.items("/robots")]
 
     assert in_house(tmp_path, after_a_restart) == (["ball-1"], ["bal-1", "ball-1"])
+
+
+def test_a_robot_that_the_database_cannot_forget_stays_in_the_list(tmp_path, monkeypatch):
+    def away(name):
+        raise AWAY[0]("select", {}, Exception("away"))
+
+    async def asked(house):
+        await running(house)
+        house.join("bal-1")
+        house.join("ball-1")
+        del house.fleet.connected["bal-1"]
+        monkeypatch.setattr(house.experiments.roster._storage, "remove_robot", away)
+        await house.ask("DELETE", "/robots/bal-1", None, 503)
+        return [each["name"] for each in await house.items("/robots")]
+
+    assert in_house(tmp_path, asked) == ["bal-1", "ball-1"]
 
 
 def test_a_robot_that_is_refused_all_the_time_and_one_that_alone_told_the_task_stay(tmp_path):
