@@ -1,10 +1,13 @@
 """A person drives robots from a real browser; robots that are played write down what they hear."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from robot_client.schema import space_to_json
+from server import dashboard
 from tests.browser.browser import Tab
 from tests.browser.stage import stage
 from tests.unit.test_evaluations import running
@@ -20,15 +23,28 @@ def played(tmp_path_factory):
         yield found
 
 
+def unhurried(tab):
+    """A second without an answer ends a motion; a machine that is busy with tests may take one."""
+    script = Path(dashboard.__file__).with_name("static") / "teleop.js"
+    hasty = "QUIET_MS = 1000;"
+    assert hasty in script.read_text()
+    patient = script.read_text().replace(hasty, "QUIET_MS = 60000;")
+    tab.page.route(
+        "**/teleop.js", lambda route: route.fulfill(content_type="text/javascript", body=patient)
+    )
+
+
 @pytest.fixture
 def drive(played, opened):
     """Opens the page of a robot that is then driven."""
     tabs = []
 
-    def open_page(robot):
+    def open_page(robot, patient=True):
         played.house.fleet.driven.clear()
         played.house.fleet.show(robot, driver="", safety="fresh", reason="")
         tabs.append(Tab(opened, played.port, played.token))
+        if patient:
+            unhurried(tabs[-1])
         tabs[-1].open(f"/robots/{robot}/drive")
         tabs[-1].mark("take-over").click()
         tabs[-1].wait(lambda: "robot holds" in tabs[-1].text("said"))
@@ -132,6 +148,20 @@ def test_a_motion_ends_when_the_page_is_left_and_a_key_has_to_be_pressed_anew(dr
     tab.page.keyboard.up("2")
     tab.page.keyboard.down("2")
     hears(tab, played, "buttons", "act", 2)
+
+
+def test_a_motion_ends_when_answers_stay_away(drive, played):
+    tab = drive("buttons", patient=False)
+    tab.page.evaluate("driving.turn.socket.onmessage = null")
+    tab.wait(lambda: "No answer for" in tab.text("said"))
+    hears(tab, played, "buttons", "hold")
+    # An answer again, and a key that is pressed anew, and then none again.
+    tab.page.evaluate("driving.turn.answeredAt = Infinity")
+    tab.page.keyboard.down("2")
+    hears(tab, played, "buttons", "act", 2)
+    tab.page.evaluate("driving.turn.answeredAt = performance.now()")
+    hears(tab, played, "buttons", "hold")
+    tab.wait(lambda: "No answer for" in tab.text("said"))
 
 
 def test_a_lost_connection_and_an_emergency_stop_end_the_take_over_and_the_page_says_so(
