@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from gymnasium import spaces
@@ -233,6 +233,9 @@ class Verdict:
     reason: str
 
 
+FORGETFUL: Final = "not on disk: it ends with the robot's program"
+
+
 class EmergencyStop:
     """Latched until released, over restarts too when it has a file.
 
@@ -244,34 +247,43 @@ class EmergencyStop:
         self._path = path
         self._disk = threading.Lock()  # held while the file changes
         self.pulls = 0  # so far: one may be over before the loop looks
-        self.reason = ""
+        self._why = ""
         self._kept = path is not None and path.exists()  # whether the file is there
+        self._lost = False  # whether it was to be there, and could not be written
         if path is not None and self._kept:  # empty if the disk was full
-            self.reason = path.read_text(errors="replace") or "emergency stop before a restart"
+            self._why = path.read_text(errors="replace") or "emergency stop before a restart"
 
     @property
     def pulled(self) -> bool:
         """Whether it holds the robot."""
-        return bool(self.reason)
+        return bool(self._why)
+
+    @property
+    def reason(self) -> str:
+        """Why it holds the robot; empty if it does not. A person should know of a stop that is not
+        on disk."""
+        why = self._why
+        return f"{why} ({FORGETFUL})" if why and self._lost else why
 
     def pull(self, reason: str, stop: Callable[[], None] = lambda: None) -> None:
         """Hold the robot until `release`. It is stopped by `stop` before the disk is waited for."""
         assert reason
-        self.reason = reason
+        self._why = reason
         self.pulls += 1
         stop()
         if self._path is None:
             return
         with self._disk:  # the robot stands: whoever else pulls may wait
-            if self.reason and not self._kept:
+            if self._why and not self._kept:
                 self._kept = _latch(self._path, reason)  # else the next pull tries again
+                self._lost = not self._kept
 
     def release(self) -> None:
         """Let the robot act again."""
-        self.reason = ""
+        self._why = ""
         with self._disk:
-            if self._path is not None and not self.reason:  # else it was pulled again meanwhile
-                self._kept = False
+            if self._path is not None and not self._why:  # else it was pulled again meanwhile
+                self._kept = self._lost = False
                 self._path.unlink(missing_ok=True)
 
 

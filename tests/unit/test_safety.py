@@ -13,6 +13,7 @@ from robot_client.clock import ManualClock, SystemClock
 from robot_client.errors import RobotError, SafetyStop, SchemaError
 from robot_client.robot import Robot
 from robot_client.safety import (
+    FORGETFUL,
     Ages,
     EmergencyStop,
     Ladder,
@@ -279,14 +280,16 @@ def test_an_emergency_stop_waits_for_the_disk_but_the_robot_does_not(
     assert not (tmp_path / "estop").exists()
 
 
-def test_an_emergency_stop_that_the_disk_refused_is_written_by_the_next_pull(
+def test_an_emergency_stop_that_the_disk_refused_says_so_and_is_written_by_the_next_pull(
     tmp_path: Path,
 ) -> None:
     estop = EmergencyStop(tmp_path / "away" / "estop")
     estop.pull("smoke")
     assert estop.pulled
+    assert estop.reason == f"smoke ({FORGETFUL})"  # which the operator reads
     (tmp_path / "away").mkdir()
     estop.pull("smoke")
+    assert estop.reason == "smoke"
     assert EmergencyStop(tmp_path / "away" / "estop").reason == "smoke"
 
 
