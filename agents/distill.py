@@ -13,6 +13,7 @@ All three losses of the paper are here, of a teacher's values q and a student's 
 
 The temperature of the last one sharpens, unlike in classification: values of actions differ little,
 and how little depends on the task, so that each teacher may have its own.
+With `mse` the student's scores count in deviations of all values that its teachers have said.
 A teacher that has a policy instead of values is taken at its word, without temperature. For numbers
 as actions both have a normal distribution, squashed by tanh, and the losses are -log p(a) of its
 best action a, the squared error of the means in -1..1, and the KL of the normal distributions. A
@@ -43,6 +44,7 @@ from agents.blocks.actions import ActionCodec
 from agents.blocks.adam import FusedAdam
 from agents.blocks.explore import BoxExplorer, DiscreteExplorer
 from agents.blocks.nets import RELU, Dense
+from agents.blocks.normalize import Units
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import Widths, step
 from agents.blocks.policies import TanhNormal, told
@@ -114,11 +116,22 @@ class DistillConfig(AgentConfig):
 
 
 class Student(nn.Module):
-    """Observations (B, ...), and one-hot tasks (B, K) if it has K > 1 heads -> (B, outputs)."""
+    """Observations (B, ...), and one-hot tasks (B, K) if it has K > 1 heads -> (B, outputs).
 
-    def __init__(self, seen: spaces.Dict, outputs: int, widths: Widths, heads: int = 1) -> None:
+    What is to equal values of any size counts in `units`, which are measured: Adam's steps are as
+    small for a hundred as for a hundredth, and would take too long to come that far.
+    """
+
+    def __init__(
+        self,
+        seen: spaces.Dict,
+        outputs: int,
+        widths: Widths,
+        heads: int = 1,
+        units: Units | None = None,
+    ) -> None:
         super().__init__()
-        self.heads, self.outputs = heads, outputs
+        self.heads, self.outputs, self.units = heads, outputs, units
         self.features = Features(seen)
         self.trunk = stack(self.features.width, widths)
         last = [self.features.width, *widths][-1]
@@ -127,6 +140,8 @@ class Student(nn.Module):
     def forward(self, obs: Tensors, task: torch.Tensor | None) -> torch.Tensor:
         """Scores of choices, or means and raw deviations."""
         raw: torch.Tensor = self.out(self.trunk(self.features(obs)))
+        if self.units is not None:
+            raw = self.units.restore(raw)
         if self.heads == 1:
             return raw
         assert task is not None, "which head"
@@ -195,7 +210,8 @@ class Distill(Agent):
         own = [one.temperature or config.temperature for one in config.teachers]
         self._temperatures = torch.tensor(own or [config.temperature], device=device)[:, None]
         heads = len(config.teachers) if config.heads == "each" else 1
-        self.student = Student(seen, outputs, config.widths, heads).to(device)
+        units = Units(1) if self._valued else None
+        self.student = Student(seen, outputs, config.widths, heads, units).to(device)
         kind = DiscreteExplorer if self.codec.discrete else BoxExplorer
         self.explorer = kind(width, share, share, 1).to(device)
         self._optimizer = FusedAdam(self.student.parameters(), config.learning_rate, math.inf, 1e-8)
@@ -203,13 +219,15 @@ class Distill(Agent):
 
     def acting(self) -> Acting:
         """What the student thinks best."""
-        valued = self.config.loss == "mse"
-        policy = StudentPolicy(self.student, self.tasks, self.codec, self.explorer, valued)
+        parts = (self.student, self.tasks, self.codec, self.explorer, self._valued)
+        policy = StudentPolicy(*parts)
         return Acting(policy.signature, {"policy": policy})
 
     def train(self, batch: Tensors) -> Learned:
         """One update, from (B,) rows that teachers have judged."""
         task = self.tasks(batch["teacher/task"])
+        if self.student.units is not None:
+            self.student.units.update(batch["teacher/scores"].reshape(-1, 1))
         raw = self.student(batch, task)
         temperature = task @ self._temperatures
         losses, agrees = (
@@ -244,6 +262,10 @@ class Distill(Agent):
         says, spread = batch["teacher/valued"][:, None], self.config.spread
         mean = torch.where(says, batch["teacher/mean"], torch.atanh(action))
         return TanhNormal(mean, torch.where(says, batch["teacher/std"], spread))
+
+    @property
+    def _valued(self) -> bool:
+        return self.codec.discrete and self.config.loss == "mse"
 
     def state_dict(self) -> dict[str, Any]:
         """The student, its optimiser and exploration, and the number of updates."""

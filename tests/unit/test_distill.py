@@ -185,12 +185,12 @@ def test_a_student_of_any_loss_comes_to_agree_with_its_teacher(tmp_path: Path) -
         assert records[-1]["loss"] < records[0]["loss"], loss
 
 
-def two_teachers(heads: str, **changes: object) -> Distill:
+def two_teachers(heads: str, loss: str = "kl", **changes: object) -> Distill:
     left, right = ({"experiment": task, "version": 0, "task": task} for task in ("left", "right"))
     robot = Fork()
     given = {"teachers": (left, {**right, **changes}), "heads": heads, "widths": (8,)}
     torch.manual_seed(0)
-    full = config(**given, learning_rate=1e-2)
+    full = config(**given, loss=loss, learning_rate=1e-2)
     return Distill(robot.observation_space, robot.action_space, full, torch.device("cpu"))
 
 
@@ -214,6 +214,19 @@ def test_tasks_that_want_other_things_need_a_head_each(heads: str, low: float, h
     for _ in range(60):
         metrics = agent.train(lessons()).metrics
     assert low <= float(metrics["agreement"]) <= high
+
+
+@pytest.mark.parametrize(("middle", "scale"), [(0.0, 0.01), (50.0, 1.0), (-2000.0, 300.0)])
+def test_values_of_any_size_are_learned_as_fast(middle: float, scale: float) -> None:
+    agent, lesson = two_teachers("each", "mse"), lessons(scale)
+    lesson["teacher/scores"] += middle
+    for _ in range(200):
+        metrics = agent.train(lesson).metrics
+    assert float(metrics["agreement"]) == 1
+    inputs = {"in_square": lesson["square"], "in_task_code": lesson["teacher/task"]}
+    inputs["in_noise_explore"] = torch.zeros(14, 2)
+    said = agent.acting().graphs["policy"](inputs)["out_q"]
+    torch.testing.assert_close(said, lesson["teacher/scores"], atol=0.1 * scale, rtol=0)
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
