@@ -13,7 +13,10 @@ All three losses of the paper are here, of a teacher's values q and a student's 
 
 The temperature of the last one sharpens, unlike in classification: values of actions differ little,
 and how little depends on the task, so that each teacher may have its own.
-With `mse` the student's scores count in deviations of all values that its teachers have said.
+With `mse` the student's scores count in deviations of all values that its teachers have said: the
+steps of Adam are as small for a hundred as for a hundredth, and would take too long to come so far.
+What acts is the average of the newest thousand students, and before those are there, of the newest
+tenth: values of actions differ less than each update moves them.
 A teacher that has a policy instead of values is taken at its word, without temperature. For numbers
 as actions both have a normal distribution, squashed by tanh, and the losses are -log p(a) of its
 best action a, the squared error of the means in -1..1, and the KL of the normal distributions. A
@@ -44,7 +47,7 @@ from agents.blocks.actions import ActionCodec
 from agents.blocks.adam import FusedAdam
 from agents.blocks.explore import BoxExplorer, DiscreteExplorer
 from agents.blocks.nets import RELU, Dense
-from agents.blocks.normalize import Units
+from agents.blocks.normalize import Units, slow_copy
 from agents.blocks.observe import Features, part
 from agents.blocks.off_policy import Widths, step
 from agents.blocks.policies import TanhNormal, told
@@ -56,6 +59,7 @@ from robot_client.bundle import Signature
 from robot_client.schema import ActionSpace
 
 _LOG_STD = (-5.0, 2.0)  # limits of the logarithm of the student's deviation, before tanh
+_RATE, _NEWEST = 1e-3, 10  # of the average: least share of an update; of t of them, 10 / t
 _EDGE = 1 - 1e-4  # the farthest action that a teacher's mean is taken back from, through tanh
 
 
@@ -116,22 +120,11 @@ class DistillConfig(AgentConfig):
 
 
 class Student(nn.Module):
-    """Observations (B, ...), and one-hot tasks (B, K) if it has K > 1 heads -> (B, outputs).
+    """Observations (B, ...), and one-hot tasks (B, K) if it has K > 1 heads -> (B, outputs)."""
 
-    What is to equal values of any size counts in `units`, which are measured: Adam's steps are as
-    small for a hundred as for a hundredth, and would take too long to come that far.
-    """
-
-    def __init__(
-        self,
-        seen: spaces.Dict,
-        outputs: int,
-        widths: Widths,
-        heads: int = 1,
-        units: Units | None = None,
-    ) -> None:
+    def __init__(self, seen: spaces.Dict, outputs: int, widths: Widths, heads: int = 1) -> None:
         super().__init__()
-        self.heads, self.outputs, self.units = heads, outputs, units
+        self.heads, self.outputs = heads, outputs
         self.features = Features(seen)
         self.trunk = stack(self.features.width, widths)
         last = [self.features.width, *widths][-1]
@@ -140,8 +133,6 @@ class Student(nn.Module):
     def forward(self, obs: Tensors, task: torch.Tensor | None) -> torch.Tensor:
         """Scores of choices, or means and raw deviations."""
         raw: torch.Tensor = self.out(self.trunk(self.features(obs)))
-        if self.units is not None:
-            raw = self.units.restore(raw)
         if self.heads == 1:
             return raw
         assert task is not None, "which head"
@@ -210,8 +201,10 @@ class Distill(Agent):
         own = [one.temperature or config.temperature for one in config.teachers]
         self._temperatures = torch.tensor(own or [config.temperature], device=device)[:, None]
         heads = len(config.teachers) if config.heads == "each" else 1
-        units = Units(1) if self._valued else None
-        self.student = Student(seen, outputs, config.widths, heads, units).to(device)
+        self.student = Student(seen, outputs, config.widths, heads).to(device)
+        self.average = slow_copy(self.student)
+        self.units = Units(1).to(device)
+        self._valued = self.codec.discrete and config.loss == "mse"
         kind = DiscreteExplorer if self.codec.discrete else BoxExplorer
         self.explorer = kind(width, share, share, 1).to(device)
         self._optimizer = FusedAdam(self.student.parameters(), config.learning_rate, math.inf, 1e-8)
@@ -219,15 +212,13 @@ class Distill(Agent):
 
     def acting(self) -> Acting:
         """What the student thinks best."""
-        parts = (self.student, self.tasks, self.codec, self.explorer, self._valued)
-        policy = StudentPolicy(*parts)
+        units = self.units if self._valued else None
+        policy = StudentPolicy(self.average, self.tasks, self.codec, self.explorer, units)
         return Acting(policy.signature, {"policy": policy})
 
     def train(self, batch: Tensors) -> Learned:
         """One update, from (B,) rows that teachers have judged."""
         task = self.tasks(batch["teacher/task"])
-        if self.student.units is not None:
-            self.student.units.update(batch["teacher/scores"].reshape(-1, 1))
         raw = self.student(batch, task)
         temperature = task @ self._temperatures
         losses, agrees = (
@@ -238,14 +229,25 @@ class Distill(Agent):
         loss = losses.mean()
         norm = step(self._optimizer, loss)
         self._updates += 1
+        self._take_in()
         self.explorer.update(self._updates)
         found = {"loss": loss.detach(), "agreement": agrees.mean(), "grad_norm": norm}
         return Learned(found)
+
+    @torch.no_grad()
+    def _take_in(self) -> None:
+        rate = (_NEWEST / (self._updates + _NEWEST - 1)).clamp(min=_RATE)
+        both = zip(self.average.parameters(), self.student.parameters(), strict=True)
+        for average, newest in both:
+            average.lerp_(newest, rate)
 
     def _choices(
         self, scores: torch.Tensor, batch: Tensors, temperature: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         values = batch["teacher/scores"]
+        if self._valued:
+            self.units.update(values.reshape(-1, 1))
+            scores = self.units.restore(scores)
         sharpened = batch["teacher/valued"][:, None]
         temperature = torch.where(sharpened, temperature, 1.0)
         same = scores.detach().argmax(-1) == values.argmax(-1)
@@ -263,10 +265,6 @@ class Distill(Agent):
         mean = torch.where(says, batch["teacher/mean"], torch.atanh(action))
         return TanhNormal(mean, torch.where(says, batch["teacher/std"], spread))
 
-    @property
-    def _valued(self) -> bool:
-        return self.codec.discrete and self.config.loss == "mse"
-
     def state_dict(self) -> dict[str, Any]:
         """The student, its optimiser and exploration, and the number of updates."""
         return {**flat_state(self._kept()), "updates": self._updates}
@@ -277,8 +275,8 @@ class Distill(Agent):
         self._updates.copy_(state["updates"])
 
     def _kept(self) -> dict[str, Any]:
-        kept = {"student": self.student, "optimizer": self._optimizer}
-        return {**kept, "explorer": self.explorer}
+        kept = {"student": self.student, "average": self.average, "units": self.units}
+        return {**kept, "optimizer": self._optimizer, "explorer": self.explorer}
 
 
 def codec_of(action_space: ActionSpace) -> ActionCodec:
@@ -298,10 +296,10 @@ class StudentPolicy(Actor):
         tasks: TaskList,
         codec: ActionCodec,
         explorer: DiscreteExplorer | BoxExplorer,
-        valued: bool,
+        units: Units | None,
     ) -> None:
         super().__init__()
-        self.student, self.codec, self.explorer, self.valued = student, codec, explorer, valued
+        self.student, self.codec, self.explorer, self.units = student, codec, explorer, units
         self.tasks = tasks if student.heads > 1 else None
         self.signature = Signature(noise=explorer.noise, task=student.heads > 1)
 
@@ -310,8 +308,8 @@ class StudentPolicy(Actor):
         task = None if self.tasks is None else self.tasks(inputs["in_task_code"])
         raw = self.student(part(inputs, "in_"), task)
         if isinstance(self.explorer, DiscreteExplorer):
-            said = {"out_q" if self.valued else "out_logits": raw}
-            return {**self.explorer(raw.argmax(-1), inputs), **said}
+            values = {"out_q": self.units.restore(raw)} if self.units else {"out_logits": raw}
+            return {**self.explorer(raw.argmax(-1), inputs), **values}
         found = squashed(raw)
         action, _ = self.explorer(found.mode(), inputs)
         return {"out_action": self.codec.decode(action), **told(found)}
