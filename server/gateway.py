@@ -109,7 +109,7 @@ class Gateway:
         self._directory, self._clock, self._curve = directory, clock, curve
         self._replay_dir, self._blob_path = replay_dir, blob_path
         self._limits = limits or Limits()
-        self._sessions, self._orders = Sessions(), Orders()
+        self._sessions, self._orders = Sessions(), Orders(clock.wall())
         self._stores: dict[str, ReplayStore] = {}
         self._offers = Offers(self._limits)
         self._gone: set[str] = set()  # experiments that have been removed

@@ -239,13 +239,17 @@ class Orders:
 
     One that a later one undoes is never repeated: a robot that comes back must not be released by
     an old command after a newer one has stopped it.
+
+    Args:
+        start: the time in seconds, the first command's number: the answer to a command of the
+            server that was here before must not be taken for that to one of this server's.
     """
 
     KEPT = 1000
 
-    def __init__(self) -> None:
+    def __init__(self, start: float) -> None:
         self._orders: dict[int, Order] = {}
-        self._ids = count(1)
+        self._ids = count(int(start))
 
     def add(self, robot: str, verb: Verb, episode: int = ANY_EPISODE) -> Command:
         """A new command."""
