@@ -66,9 +66,8 @@ class CarRacing(gymnasium.Env[Any, Any]):
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         """Drive for a fiftieth of a second."""
-        steer, gas, brake = action
-        pedals = np.array([steer, (gas + 1) / 2, max(brake, 0)], np.float32)
-        self._picture, reward, terminated, truncated, info = self._track.step(pedals)
+        found = self._track.step(pedals(action))
+        self._picture, reward, terminated, truncated, info = found
         return self._shrink(self._picture[:ROWS]), float(reward), terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -80,6 +79,12 @@ class CarRacing(gymnasium.Env[Any, Any]):
     def close(self) -> None:
         """Close the simulation."""
         self._track.close()
+
+
+def pedals(action: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., 3) our actions as the simulation takes them: gas and brake are 0 to 1."""
+    steer, gas, brake = np.moveaxis(action, -1, 0)
+    return np.stack([steer, (gas + 1) / 2, np.maximum(brake, 0)], -1).astype(np.float32)
 
 
 def _gymnasiums(render_mode: str | None) -> Any:
