@@ -15,9 +15,8 @@ CLAIM = Claim(
         "z and h": Tracks(),
         "z": Tracks("z", memory_updates=0),
         "z, hidden layer": Tracks("z", hidden=40, memory_updates=0),
-        "z and h, memory untrained": Tracks(memory_updates=0),
     },
-    controls=("z", "z, hidden layer", "z and h, memory untrained"),
+    controls=("z", "z, hidden layer"),
     judge=reaches("z and h", 600, "z"),
     pictures=("dream_car_seen.png", "dream_car_dreamt.png"),
 )

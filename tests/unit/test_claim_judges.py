@@ -169,7 +169,7 @@ ROWS: dict[str, Row] = {
         {"h is enough": {"z and h": (500, 500, 400)}, "z is not": {"z": (100, 100, 300)}},
     ),
     "world-models-car": Row(
-        {"z and h": 800, "z": 400, "z, hidden layer": 500, "z and h, memory untrained": 700},
+        {"z and h": 800, "z": 400, "z, hidden layer": 500},
         {"h is enough": {"z and h": (800, 500)}, "z is not": {"z": (400, 700)}},
     ),
     "world-models-cover": Row(
