@@ -168,6 +168,7 @@ class Claim:
         beyond: what kept it from being run here, where something did.
         omits: what of the statement has no arm, and why.
         pictures: names of others than the curves', in `benchmarks/results`.
+        axes: of the curves: what they go along, and what they show; empty: the value.
     """
 
     says: str
@@ -182,6 +183,7 @@ class Claim:
     beyond: str = ""
     omits: str = ""
     pictures: tuple[str, ...] = ()
+    axes: tuple[str, str] = ("control steps", "")
 
 
 def mean(values: Sequence[float]) -> float:

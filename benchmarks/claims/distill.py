@@ -204,6 +204,7 @@ CLAIM = Claim(
     source="Rusu et al. 2016",
     figure="up to 15 times smaller without loss on Atari games, the KL with sharpening best",
     value="return as a share of the teacher's",
+    axes=("updates", "share of actions on which the student agrees with its teacher"),
     arms=arms(),
     controls=("alone",),
     judge=judge,

@@ -76,6 +76,7 @@ CLAIM = Claim(
     figure="in a grid of two rooms, faster and more robust than independent soft Q-learning; curves"
     " only",
     value=f"real steps of the first {EPISODES} episodes of each of 8 tasks",
+    axes=("episodes of each task", "real steps of an episode, mean of 8 tasks"),
     arms={
         "two columns": arm(),
         "one column": arm(columns="one"),

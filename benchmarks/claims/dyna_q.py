@@ -67,6 +67,7 @@ CLAIM = Claim(
     figure="in the maze, 50 planning steps are near the optimum in the third episode, none in about"
     " the 25th",
     value="real steps of episodes 2 to 50",
+    axes=("episodes", "real steps of an episode"),
     arms={
         "n = 0": arm(steps=0),
         "n = 5": arm(steps=5),

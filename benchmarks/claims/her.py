@@ -90,6 +90,7 @@ CLAIM = Claim(
     source="Andrychowicz et al. 2017, section 3.1",
     figure="DQN alone fails beyond about 13 bits, with HER it solves up to 50",
     value="share of goals reached in 100 episodes",
+    axes=("control steps", "share of goals reached in 100 episodes, exploring"),
     arms={
         **{f"her {bits}": arm(bits, RELABELLED) for bits in STEPS},
         **{f"dqn {bits}": arm(bits, 0.0) for bits in (8, 15, 20)},

@@ -78,9 +78,9 @@ class Runs:
         drawn = {a: [c for c in curves if c] for a, curves in arms.items()}
         drawn = {arm: curves for arm, curves in drawn.items() if curves}
         if drawn:
-            plots.learning_curve(
-                self._name, drawn, title=self._name, y=self.claim.value, folder=self._folder
-            )
+            x, shown = self.claim.axes
+            y = shown or self.claim.value
+            plots.learning_curve(self._name, drawn, title=self._name, x=x, y=y, folder=self._folder)
 
 
 def _plain(settings: dict[str, Any]) -> Any:

@@ -92,6 +92,7 @@ CLAIM = Claim(
     source="Buckman et al. 2018, section 4.1",
     figure="a picture: with a wrong model MVE ends above Q-learning, STEVE below",
     value=f"mean squared error of the values after {UPDATES} updates",
+    axes=("updates", "mean squared error of the values"),
     arms={
         "weighted": Chain(HORIZON, WRONG, weighted=True),
         "no model": Chain(0),

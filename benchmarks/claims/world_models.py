@@ -18,6 +18,7 @@ CLAIM = Claim(
     source="Ha and Schmidhuber 2018, section 3; the control: Tallec, Blier and Kalainathan 2018",
     figure="CarRacing: z 632, z with a hidden layer 788, z and h 906; an untrained memory 870",
     value="mean return of 100 episodes of at most 500 steps of the pixel cart-pole",
+    axes=("generations", ""),
     arms={
         "z and h": Poles(),
         "z": Poles("z"),

@@ -29,6 +29,7 @@ CLAIM = Claim(
     source="Ha and Schmidhuber 2018, table 2",
     figure="real score: temperature 0.1 193, 0.5 196, 1.0 868, 1.15 1092, 1.3 753; random 210",
     value=f"mean score of 20 real episodes; {SOLVED:g} counts as solved",
+    axes=("generations", ""),
     arms=arms(),
     controls=("temperature 0.1",),
     judge=judge,

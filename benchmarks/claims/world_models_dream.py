@@ -30,6 +30,7 @@ CLAIM = Claim(
     source="Ha and Schmidhuber 2018, section 4",
     figure="Take Cover, dreamt and real: temperature 0.1 2086 and 193, 1.15 918 and 1092",
     value="mean real return of 100 episodes of at most 200 steps of the pixel cart-pole",
+    axes=("generations", ""),
     arms={
         **{
             f"temperature {t}": Poles(steps=STEPS, generations=GENERATIONS, temperature=t)
