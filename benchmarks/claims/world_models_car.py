@@ -10,7 +10,7 @@ CLAIM = Claim(
     " after 1800 generations of 64 with 16 tracks each."
     " The lecture's other rows are third parties' results: DQN 343 +- 18, A3C with continuous"
     " actions 591 +- 45, with discrete ones 652 +- 10, a leaderboard's best 838 +- 11",
-    value="mean return of 20 tracks",
+    value="mean return of 20 tracks after 100 generations of 16 with 2 tracks each",
     axes=("generations", ""),
     arms={
         "z and h": Tracks(),
