@@ -33,7 +33,7 @@ class Sleepers:
     found: dict[int, Sleeper] = field(default_factory=dict)
 
     def __call__(self, seed: int) -> Sleeper:
-        """The one of a seed; it learns when it is asked for first."""
+        """The one of a seed; it collects its episodes when it is asked for first."""
         if seed not in self.found:
             self.found[seed] = Sleeper(seed)
         return self.found[seed]
@@ -68,6 +68,7 @@ class Covers:
     def run(self, seed: int) -> Outcome:
         """Evolve in dreams, and test for real."""
         start, sleeper = time.process_time(), self.sleepers(seed)
+        sleeper.learn()
         mind = sleeper.mind
         controller = Controller(LATENT, UNITS, mind.codec.width, "zhc", 0)
         evolution = Evolution(np.zeros(controller.parameters), DEVIATION, POPULATION, seed)
@@ -79,8 +80,28 @@ class Covers:
                 scores = sleeper.played(controller, evolution.mean)
                 curve.append((float(generation), float(scores.mean())))
         more = {"std": float(scores.std()), "dreamt": float(REPEAT * dreamt.mean())}
-        more |= {"random": sleeper.random, "cpu_seconds": round(time.process_time() - start, 1)}
+        more |= {"cpu_seconds": round(time.process_time() - start, 1)}
         return Outcome(curve[-1][1], curve, more)
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """The mean score of the episodes that are learned from.
+
+    Args:
+        sleepers: who collect them.
+    """
+
+    sleepers: Sleepers
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that there is."""
+        return {"kind": "covers", "at random": EPISODES, "hold": HOLD}
+
+    def run(self, seed: int) -> Outcome:
+        """Collect them, unless that has been done."""
+        return Outcome(self.sleepers(seed).random)
 
 
 class Sleeper:
@@ -91,10 +112,15 @@ class Sleeper:
         self.mind = Mind(
             ActionCodec(spaces.Discrete(len(BUTTONS))), PIXELS, 3, LATENT, UNITS, COMPONENTS, seed
         )
-        self._seed = seed
-        episodes = self._collect()
-        self.mind.learn(episodes, VISION, MEMORY, WINDOWS)
-        self._starts = self.mind.code(episodes.pictures[:, 0])
+        self._seed, self._starts = seed, torch.zeros(0, LATENT)
+        self._episodes, self.random = self._collect()
+
+    def learn(self) -> None:
+        """To see and to foretell, unless it has."""
+        if len(self._starts):
+            return
+        self.mind.learn(self._episodes, VISION, MEMORY, WINDOWS)
+        self._starts = self.mind.code(self._episodes.pictures[:, 0])
 
     def dreamt(
         self, controller: Controller, candidates: NDArray[np.float64], temperature: float
@@ -125,7 +151,7 @@ class Sleeper:
                 over = dead or late
         return scores
 
-    def _collect(self) -> Episodes:
+    def _collect(self) -> tuple[Episodes, float]:
         pictures = np.zeros((EPISODES, LONGEST, PIXELS, PIXELS, 3), np.uint8)
         actions = np.zeros((EPISODES, LONGEST), np.int64)
         rewards = np.zeros((EPISODES, LONGEST), np.float32)
@@ -146,6 +172,5 @@ class Sleeper:
                 scores[episode] += reward
                 over, t = dead or late, t + 1
             lengths[episode] = min(t + 1, LONGEST)
-        self.random = float(scores.mean())
         parts = (torch.from_numpy(each) for each in (pictures, actions, rewards, lengths))
-        return Episodes(*parts)
+        return Episodes(*parts), float(scores.mean())

@@ -1,16 +1,17 @@
 """Take Cover, evolved in dreams of several temperatures."""
 
-from benchmarks.claims.claim import Claim, Values, Verdict, in_parts, mean, ranges
-from benchmarks.claims.covers import Covers, Sleepers
+from benchmarks.claims.claim import Arm, Claim, Values, Verdict, in_parts, mean, ranges
+from benchmarks.claims.covers import AtRandom, Covers, Sleepers
 
 SOLVED = 750.0
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 
 
-def arms() -> dict[str, Covers]:
+def arms() -> dict[str, Arm]:
     """Of a seed, all dream by the same V and M."""
     sleepers = Sleepers()
-    return {f"temperature {t}": Covers(t, sleepers) for t in TEMPERATURES}
+    dreams = {f"temperature {t}": Covers(t, sleepers) for t in TEMPERATURES}
+    return {**dreams, "random": AtRandom(sleepers)}
 
 
 def judge(values: Values) -> Verdict:
@@ -33,7 +34,7 @@ CLAIM = Claim(
     f" dreams each; {SOLVED:g} counts as solved",
     axes=("generations", ""),
     arms=arms(),
-    controls=("temperature 0.1",),
+    controls=("temperature 0.1", "random"),
     judge=judge,
     pictures=("dream_cover_seen.png", "dream_cover_dreamt.png"),
 )

@@ -179,6 +179,7 @@ ROWS: dict[str, Row] = {
             "temperature 1.0": 700,
             "temperature 1.15": 1000,
             "temperature 1.3": 700,
+            "random": 300,
         },
         {
             "uncertain dreams teach it": {"temperature 1.15": 500},
