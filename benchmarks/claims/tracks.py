@@ -1,4 +1,7 @@
-"""World Models on CarRacing, many cars at once: the agent's parts without its robots."""
+"""World Models on CarRacing, many cars at once: the agent's parts without its robots.
+
+It needs the extra `envpool`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Take Cover, evolved in dreams of several temperatures."""
 
-from benchmarks.claims.claim import Arm, Claim, Values, Verdict, in_parts, mean, ranges
+from benchmarks.claims.claim import Arm, Claim, Values, Verdict, blur, in_parts, mean, ranges
 from benchmarks.claims.covers import AtRandom, Covers, Sleepers
 
 SOLVED = 750.0
@@ -15,11 +15,14 @@ def arms() -> dict[str, Arm]:
 
 
 def judge(values: Values) -> Verdict:
-    """At 1.15 it is solved; at 0.1 what was learned is the model's faults."""
+    """At 1.15 it is solved; at 0.1 what was learned is the model's faults: less than at 1.15, and
+    by more than chance."""
+    uncertain, certain = values["temperature 1.15"], values["temperature 0.1"]
+    less = mean(uncertain) - blur(uncertain, certain)
     return in_parts(
         {
-            "uncertain dreams teach it": mean(values["temperature 1.15"]) >= SOLVED,
-            "certain ones do not": mean(values["temperature 0.1"]) < SOLVED,
+            "uncertain dreams teach it": mean(uncertain) >= SOLVED,
+            "certain ones do not": mean(certain) < min(SOLVED, less),
         },
         ranges(values),
     )
