@@ -16,6 +16,7 @@ const driving = {
   asking: false, // for the lease
   keys: new Map(), // physical key -> its name
   pointers: new Map(), // pointer that is down -> the control it is on
+  places: new Map(), // pad that is held -> where it was when it was pressed
   axes: {}, // of controls that are held
   centred: new Set(), // axes of the gamepad that have been seen in their middle
 };
@@ -183,7 +184,10 @@ driving.halt = (why) => {
 driving.press = (control, event) => {
   driving.pointers.set(event.pointerId, control);
   control.classList.add("held");
-  if (control.matches(".pad")) driving.move(control, event);
+  if (control.matches(".pad")) {
+    driving.places.set(control, control.getBoundingClientRect());
+    driving.move(control, event);
+  }
   if (!control.dataset.axis) control.setPointerCapture(event.pointerId); // sliders have their own
 };
 
@@ -193,6 +197,7 @@ driving.lift = (pointer) => {
   if (!control || [...driving.pointers.values()].includes(control)) return;
   control.classList.remove("held");
   driving.keys.delete(control);
+  driving.places.delete(control);
   const axes = control.matches(".pad") ? [0, 1] : [control.dataset.axis];
   for (const axis of axes) delete driving.axes[axis];
   if (control.dataset.axis) control.value = 0;
@@ -200,8 +205,9 @@ driving.lift = (pointer) => {
   if (knob) knob.style.transform = "";
 };
 
+// By where the pad was when it was pressed: a page that shifts or scrolls is no hand that moves.
 driving.move = (pad, event) => {
-  const box = pad.getBoundingClientRect(), clip = (value) => Math.max(-1, Math.min(1, value));
+  const box = driving.places.get(pad), clip = (value) => Math.max(-1, Math.min(1, value));
   const x = clip((2 * (event.clientX - box.left)) / box.width - 1);
   const y = clip((2 * (event.clientY - box.top)) / box.height - 1);
   driving.axes[0] = x;
