@@ -32,17 +32,20 @@ def memory_loss(
     """What M says after each row of (B, T), against the row after it: means over rows.
 
     `senses` (B, T, S) are the batch's. That of the mixtures is a mean over numbers as well; that of
-    the reward is half the squared error, that of the end a cross-entropy.
+    the reward is half the squared error in deviations of the rewards, which `model.told` learns on
+    the way; that of the end is a cross-entropy.
     """
     first, done = batch[IS_FIRST], batch[IS_TERMINAL].float()
     outputs = model.lstm.unroll(torch.cat([senses, codec.encode(batch[ACTION])], -1), first)
+    rewards = batch[REWARD][:, 1:]
+    model.told.update(rewards.reshape(-1, 1))
     foretold = model.foretell(outputs[:, :-1])
     counts = counted(first, batch[IS_LAST], warmth.burn_in).to(senses.dtype)
     rows = counts.sum().clamp(min=1)
     weight = 1 + (warmth.done_weight - 1) * done[:, 1:]
     losses = {
         "senses": foretold.senses.loss(senses[:, 1:]).mean(-1),
-        "reward": 0.5 * (foretold.reward - batch[REWARD][:, 1:]).square(),
+        "reward": 0.5 * ((foretold.reward - rewards) / model.told.deviation()).square(),
         "done": weight * Bernoulli(foretold.done).loss(done[:, 1:]),
     }
     means = {name: (counts * loss).sum() / rows for name, loss in losses.items()}

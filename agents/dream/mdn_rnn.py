@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from agents.blocks.dists import gumbel
+from agents.blocks.normalize import Units
 from agents.dream.mixture import Mixture, mixture
 
 _FORGET = 1.0  # bias of the forget gates at first, as in the public code
@@ -90,10 +91,11 @@ class MDNRNN(nn.Module):
         self.head = nn.Linear(units, 3 * senses * components)
         self.reward = nn.Linear(units, 1)
         self.done = nn.Linear(units, 1)
+        self.told = Units(1)  # of rewards, which a robot may count in hundreds or in thousandths
 
     def foretell(self, h: torch.Tensor) -> Foretold:
         """What (..., H) says of the next step."""
-        reward, done = self.reward(h)[..., 0], self.done(h)[..., 0]
+        reward, done = self.told.restore(self.reward(h))[..., 0], self.done(h)[..., 0]
         return Foretold(mixture(self.head(h), self.components), reward, done)
 
     def step(self, senses: torch.Tensor, action: torch.Tensor, memory: Memory) -> Memory:

@@ -88,11 +88,14 @@ class Mind:
             chosen = torch.randint(len(every), (FRAMES,), generator=self.generator)
             losses = self.vae.loss(pixels(every[chosen]), self.normal(FRAMES), 0.5)
             _step(optimizer, losses["total"], self.vae, 1e9)
+        if not foretell:
+            return
         optimizer = FusedAdam(self.model.parameters(), 1e-3)
+        mean, logvar = self._coded(episodes.pictures)  # as the paper does: V learns no more
         for _ in range(foretell):
             chosen = torch.randint(len(episodes.lengths), (windows,), generator=self.generator)
-            seen = episodes.pictures[chosen]
-            senses = self.code(seen.flatten(0, 1)).reshape(*seen.shape[:2], -1)
+            noise = self.normal(windows * mean.shape[1]).reshape(windows, *mean.shape[1:])
+            senses = reparameterised(mean[chosen], logvar[chosen], noise)
             batch = episodes.batch(chosen)
             losses = memory_loss(self.model, self.codec, batch, senses, Warmth(0, 10.0))
             _step(optimizer, losses["total"], self.model, 1.0)
@@ -102,6 +105,13 @@ class Mind:
         """(N, Z) of raw pictures, drawn."""
         mean, logvar = self.vae.encoder(pixels(pictures))
         return reparameterised(mean, logvar, self.normal(len(pictures)))
+
+    def _coded(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(E, T, Z) means and log variances of (E, T, ...) pictures."""
+        with torch.no_grad():
+            parts = [self.vae.encoder(pixels(each)) for each in pictures]
+        mean, logvar = zip(*parts, strict=True)
+        return torch.stack(mean), torch.stack(logvar)
 
     def normal(self, rows: int) -> torch.Tensor:
         """(N, Z) noise."""

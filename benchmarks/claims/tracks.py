@@ -23,7 +23,7 @@ from sim.envs import car_racing
 from sim.envs.extras import needs
 from sim.envs.images import Shrink
 
-LATENT, UNITS, COMPONENTS = 32, 64, 5
+LATENT, COMPONENTS = 32, 5
 CARS, LAPS, WINDOW, HOLD = 60, 10, 64, 10  # at random: windows of each car, and how long it acts
 WINDOWS = 8  # of an update of M
 POPULATION, EACH, DEVIATION = 16, 2, 0.1
@@ -39,6 +39,7 @@ class Tracks:
         sees, hidden: of the controller.
         generations: of the evolution.
         vision_updates, memory_updates: 0 leaves a part untrained.
+        units: of M.
     """
 
     sees: Sees = "zh"
@@ -46,11 +47,12 @@ class Tracks:
     generations: int = 100
     vision_updates: int = 1500
     memory_updates: int = 1000
+    units: int = 64
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that there is."""
-        return {"kind": "tracks", "rows": CARS * LAPS * WINDOW, "units": UNITS} | {
+        return {"kind": "tracks", "rows": CARS * LAPS * WINDOW} | {
             "population": POPULATION,
             "tracks": EACH,
             **asdict(self),
@@ -60,9 +62,9 @@ class Tracks:
         """Collect, learn to see and to foretell, evolve, and test."""
         start = time.process_time()
         codec = ActionCodec(spaces.Box(-1.0, 1.0, (3,), np.float32))
-        mind = Mind(codec, car_racing.PIXELS, 3, LATENT, UNITS, COMPONENTS, seed)
+        mind = Mind(codec, car_racing.PIXELS, 3, LATENT, self.units, COMPONENTS, seed)
         mind.learn(collected(seed), self.vision_updates, self.memory_updates, WINDOWS)
-        controller = Controller(LATENT, UNITS, codec.width, self.sees, self.hidden)
+        controller = Controller(LATENT, self.units, codec.width, self.sees, self.hidden)
         blank = np.zeros(controller.parameters)
         evolution = Evolution(blank, DEVIATION, POPULATION, seed)
         training = Cars(POPULATION, EACH, seed)

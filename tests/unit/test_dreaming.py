@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from agents.agent import Tensors
 from agents.blocks.actions import ActionCodec
+from agents.blocks.adam import FusedAdam
 from agents.blocks.evolution import Evolution
 from agents.dream.controller import Controller
 from agents.dream.dreaming import dream
@@ -101,10 +102,12 @@ def test_rows_count_that_m_can_know_and_foretell() -> None:
 
 
 def test_what_m_costs_by_hand() -> None:
-    model = counting_model(2.0, 0.0)  # says the mean 0, deviation 1, reward 2, and logits h
+    model = counting_model(
+        2.0, 0.0
+    )  # says the mean 0, deviation 1, reward 2 deviations, and logits h
     batch: Tensors = {
         ACTION: torch.zeros(1, 3, 1),
-        REWARD: torch.tensor([[0.0, 2.0, 5.0]]),
+        REWARD: torch.tensor([[0.0, -200.0, 400.0]]),  # mean 100, deviation 300
         IS_FIRST: torch.tensor([[True, False, False]]),
         IS_LAST: torch.tensor([[False, False, True]]),
         IS_TERMINAL: torch.tensor([[False, False, True]]),
@@ -112,9 +115,31 @@ def test_what_m_costs_by_hand() -> None:
     senses = torch.tensor([[[9.0], [1.0], [3.0]]])
     losses = memory_loss(model, ActionCodec(BOX), batch, senses, Warmth(0, 10.0))
     assert losses["senses"].item() == pytest.approx(0.5 * np.log(2 * np.pi) + (1 + 9) / 4)
-    assert losses["reward"].item() == pytest.approx(9 / 4)
+    assert losses["reward"].item() == pytest.approx((3**2 + 1**2) / 4)
+    assert model.foretell(torch.zeros(1, 1)).reward.item() == pytest.approx(100 + 2 * 300)
     no, yes = (np.log(1 + np.exp(h_after(1))), np.log(1 + np.exp(-h_after(2))))
     assert losses["done"].item() == pytest.approx((no + 10 * yes) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
+def test_m_foretells_rewards_of_any_size(scale: float) -> None:
+    torch.manual_seed(0)
+    model = MDNRNN(1, 1, units=8, components=1)
+    optimizer = FusedAdam(model.parameters(), 1e-2)
+    senses = torch.randn(8, 12, 1)
+    earned = scale * (3 + senses[..., 0].roll(1, 1))  # by what was sensed before
+    first = torch.zeros(8, 12, dtype=torch.bool)
+    first[:, 0] = True
+    batch: Tensors = {ACTION: torch.zeros(8, 12, 1), REWARD: earned, IS_FIRST: first}
+    batch |= {IS_LAST: torch.zeros_like(first), IS_TERMINAL: torch.zeros_like(first)}
+    for _ in range(400):
+        losses = memory_loss(model, ActionCodec(BOX), batch, senses, Warmth(0, 1.0))
+        optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()
+        optimizer.step()
+    outputs = model.lstm.unroll(torch.cat([senses, batch[ACTION]], -1), first)
+    away = model.foretell(outputs[:, :-1]).reward - earned[:, 1:]
+    assert away.square().mean().sqrt().item() < 0.4 * scale
 
 
 def contest(episodes: int = 2) -> Contest:
