@@ -14,6 +14,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import struct
 import uuid
 import zlib
@@ -26,7 +27,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_client.durable import write_from_spare
+from robot_client.durable import sync_directory, write_durably, write_from_spare
 from robot_client.errors import SchemaError, SpoolError
 from robot_client.schema import NO_TAG, Tag
 from robot_client.wire import ARRAY_DTYPES
@@ -34,9 +35,12 @@ from robot_client.wire import ARRAY_DTYPES
 _log = logging.getLogger(__name__)
 FORMAT: Final = 1
 SPARE: Final = "spare"
+ASIDE: Final = "damaged-"  # begins the names of folders that hold what could not be used
 PREFIX: Final = struct.Struct("<II")
 _MAX_RECORD: Final = 64 * 2**20
-_OURS: Final = (SpoolError, SchemaError)
+UNREADABLE: Final = (
+    ValueError, TypeError, IndexError, SpoolError, SchemaError, msgpack.UnpackException
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,15 +150,31 @@ def record(payload: bytes) -> bytes:
 
 def payloads(data: bytes) -> Iterator[tuple[int, memoryview]]:
     """(offset after the record, payload) of every record up to the first that is not whole."""
-    view, offset = memoryview(data), 0
-    while offset + PREFIX.size <= len(data):
-        length, crc = PREFIX.unpack_from(data, offset)
-        offset += PREFIX.size
-        payload = view[offset : offset + length]
-        if not 0 < length <= _MAX_RECORD or len(payload) < length or zlib.crc32(payload) != crc:
-            return
-        offset += length
-        yield offset, payload
+    offset = 0
+    while (found := record_at(data, offset)) is not None:
+        offset = found[0]
+        yield found
+
+
+def record_at(data: bytes, offset: int) -> tuple[int, memoryview] | None:
+    """(offset after it, payload) of the record that begins at `offset`, if there is a whole one."""
+    begin = offset + PREFIX.size
+    if begin >= len(data):
+        return None
+    length, crc = PREFIX.unpack_from(data, offset)
+    if not 0 < length <= min(_MAX_RECORD, len(data) - begin):
+        return None
+    payload = memoryview(data)[begin : begin + length]
+    return (begin + length, payload) if zlib.crc32(payload) == crc else None
+
+
+def next_record(data: bytes, offset: int) -> int:
+    """Where the first whole record from `offset` on begins; the length of `data` if none does."""
+    kinds = re.compile(b"[HCR]")  # of payloads: it spares most places the checksum
+    for kind in kinds.finditer(data, offset + PREFIX.size):
+        if record_at(data, kind.start() - PREFIX.size) is not None:
+            return kind.start() - PREFIX.size
+    return len(data)
 
 
 def layout(entries: list[Any]) -> tuple[Column, ...]:
@@ -209,8 +229,9 @@ def looked_at(directory: Path) -> tuple[State, list[Segment], list[str]]:
     problems = [f"{s.path.name}: the last {s.torn} bytes cannot be read" for s in torn]
     if not _continuous(state, segments):
         problems.append("rows are missing in the middle: the robot would set all aside")
-    aside = sorted(path.name for path in directory.glob("damaged-*"))
-    return state, segments, problems + [f"{name} was set aside before" for name in aside]
+    for path in sorted(directory.glob(f"{ASIDE}*")):
+        problems.append(f"{path.name} was set aside; `--export` reads what is left of it")
+    return state, segments, problems
 
 
 def _scanned(path: Path, epoch: str) -> Segment:
@@ -230,15 +251,16 @@ def _scan(segment: Segment, data: bytes, epoch: str) -> None:
             return
         segment.size = end
         for end, payload in records:
-            _scan_record(segment, payload)
+            scan_record(segment, payload)
             segment.size = end
     except StopIteration:
         pass
-    except (ValueError, TypeError, IndexError, *_OURS, msgpack.UnpackException) as error:
+    except UNREADABLE as error:
         _log.error("%s: not readable from byte %d on: %s", segment.path, segment.size, error)
 
 
-def _scan_record(segment: Segment, payload: memoryview) -> None:
+def scan_record(segment: Segment, payload: memoryview) -> None:
+    """Count the record that begins where `segment` ends so far. Raises what `UNREADABLE` says."""
     stride = PREFIX.size + len(payload)
     kind = bytes(payload[:1])
     if kind == b"C":
@@ -257,15 +279,20 @@ def _scan_record(segment: Segment, payload: memoryview) -> None:
 
 
 def _without_torn_tails(segments: list[Segment]) -> list[Segment]:
-    """Cut what follows the last whole record of each file; delete files without rows."""
+    """Cut what follows the last whole record of each file; delete files without rows.
+
+    A record that was being written is torn; where more whole ones follow, the disk has failed, and
+    the file is copied aside before.
+    """
     kept = []
     for segment in segments:
-        torn = segment.path.stat().st_size - segment.size
+        if segment.torn:
+            _keep_what_follows(segment)
         if segment.next_seq == segment.first_seq:
             segment.path.unlink()
             continue
-        if torn:
-            _log.warning("%s: cut %d bytes of a torn record", segment.path, torn)
+        if segment.torn:
+            _log.warning("%s: cut %d bytes of a torn record", segment.path, segment.torn)
             os.truncate(segment.path, segment.size)
         kept.append(segment)
     return kept
@@ -277,12 +304,28 @@ def _continuous(state: State, segments: list[Segment]) -> bool:
 
 
 def _set_aside(directory: Path, paths: list[Path]) -> None:
-    aside = directory / f"damaged-{uuid.uuid4().hex[:8]}"
-    aside.mkdir()
+    aside = _place_aside(directory)
     for path in paths:
         if path.exists():
             path.rename(aside / path.name)
     _log.error("%s: cannot be used; set aside in %s, a new epoch begins", directory, aside)
+
+
+def _keep_what_follows(segment: Segment) -> None:
+    """Copy a segment aside, if whole records follow the first that is not."""
+    path, data = segment.path, segment.path.read_bytes()
+    if next_record(data, segment.size) == len(data):
+        return
+    aside = _place_aside(path.parent)
+    write_durably(aside / path.name, data)
+    sync_directory(path.parent)
+    _log.error("%s: damaged, with rows behind the damage; copied to %s", path, aside)
+
+
+def _place_aside(directory: Path) -> Path:
+    aside = directory / f"{ASIDE}{uuid.uuid4().hex[:8]}"
+    aside.mkdir()
+    return aside
 
 
 def read_state(directory: Path) -> State | None:

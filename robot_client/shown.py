@@ -38,6 +38,13 @@ def spool_lines(found: Json) -> Iterator[str]:
     where = found["directory"]
     if "discarded" in found:
         yield f"{where}: {rows} given up, in episodes that go on being numbered; nothing waits"
+    elif "holes" in found:
+        yield f"{where}: {rows} could be read and are in {found['out']}, a file for each stretch"
+        for name, holes in found["holes"].items():
+            yield from (f"  {name}: bytes {begin} to {end} cannot be read" for begin, end in holes)
+        if found["orphans"]:
+            left = _many(found["orphans"], "row")
+            yield f"  {left} left out: what says their columns and episode is damaged"
     elif "out" in found:
         yield f"{where}: {rows} copied to {found['out']}, a file per chunk; they wait here still"
     else:

@@ -13,8 +13,9 @@ import numpy as np
 
 from robot_client.durable import write_durably
 from robot_client.errors import SpoolError
+from robot_client.salvage import rows_of, salvage
 from robot_client.schema import Chunk, Json
-from robot_client.segments import Segment, State, locked, looked_at, read_mark, read_state
+from robot_client.segments import ASIDE, Segment, State, locked, looked_at, read_mark, read_state
 from robot_client.spool import Spool
 
 _LOOKS = 5
@@ -88,20 +89,46 @@ def export(directory: Path, out: Path) -> Json:
     """Copy the rows that wait to a new folder: a `<first seq>.npz` per chunk, and `spool.json`.
 
     Args:
-        directory: the spool, which stays as it is.
+        directory: the spool, which stays as it is; or a `damaged-*` folder in one, of which all
+            that can be read is copied, `holes` being the bytes of each file that cannot.
         out: the folder, which must not be there yet.
 
     Raises SpoolError when the spool cannot be read, or the folder not be written.
     """
+    set_aside = directory.name.startswith(ASIDE)
+    try:
+        about = _export_aside(directory, out) if set_aside else _export_spool(directory, out)
+        write_durably(out / "spool.json", json.dumps(about, indent=1).encode())
+    except OSError as error:
+        raise SpoolError(f"{out}: {error}") from error
+    return about | {"out": str(out)}
+
+
+def _export_spool(directory: Path, out: Path) -> Json:
     with _opened(directory) as spool:
-        try:
-            out.mkdir(parents=True)
-            chunks = [_write(out, chunk) for chunk in spool.chunks()]
-            about = _about(directory, spool) | {"chunks": chunks}
-            write_durably(out / "spool.json", json.dumps(about, indent=1).encode())
-        except OSError as error:
-            raise SpoolError(f"{out}: {error}") from error
-        return about | {"out": str(out)}
+        out.mkdir(parents=True)
+        chunks = [_write(out, chunk) for chunk in spool.chunks()]
+        return _about(directory, spool) | {"chunks": chunks}
+
+
+def _export_aside(directory: Path, out: Path) -> Json:
+    paths = sorted(directory.glob("*.rows"))
+    if not paths:
+        raise SpoolError(f"{directory}: there are no rows")
+    out.mkdir(parents=True)
+    chunks: list[Json] = []
+    holes, orphans, size = {}, 0, 0
+    for path in paths:
+        data = path.read_bytes()
+        first_seq = int(path.stem) if path.stem.isdecimal() else 0
+        found = salvage(Segment(path, first_seq), data)
+        for run in found.segment.runs:
+            rows, tag = rows_of(run, data), run.tag
+            chunks.append(_write(out, Chunk("", run.episode, run.first_seq, rows, run.task, tag)))
+        holes[path.name] = found.holes
+        orphans, size = orphans + found.orphans, size + len(data)
+    about = {"rows": sum(chunk["rows"] for chunk in chunks), "bytes": size, "chunks": chunks}
+    return {"directory": str(directory), **about, "holes": holes, "orphans": orphans}
 
 
 def discard(directory: Path, rows: int) -> Json:
