@@ -13,7 +13,7 @@ CLAIM = Claim(
     value="mean return of 20 tracks after 100 generations of 16 with 2 tracks each",
     axes=("generations", ""),
     arms={
-        "z and h": Tracks(),
+        "z and h": Tracks(memory_updates=4000, units=256),
         "z": Tracks("z", memory_updates=0),
         "z, hidden layer": Tracks("z", hidden=40, memory_updates=0),
     },
